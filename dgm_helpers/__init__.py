@@ -1,0 +1,1 @@
+"""Diffusion and score-based generative models: the code of the course book."""

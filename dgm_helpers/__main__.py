@@ -1,0 +1,122 @@
+"""The command line: ``python -m dgm_helpers train --help``."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from . import results, sprites
+from .diffusion import simple_loss
+from .networks import UNet
+from .schedules import NoiseSchedule
+from .training import load_checkpoint, save_pretrained, train
+
+SPLITS = {"group": sprites.split_by_group, "random": sprites.split_at_random}
+
+
+def noise_prediction(model, x0, labels, generator, *, schedule, mirror=False, drop_label=0.1):
+    """The loss of each picture at a uniform t in 1…T; a tenth of the labels become "no class"."""
+    n = len(x0)
+    if mirror:
+        flip = torch.rand(n, generator=generator) < 0.5
+        x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
+    labels = labels.masked_fill(torch.rand(n, generator=generator) < drop_label, model.n_classes)
+    t = torch.randint(1, schedule.T + 1, (n,), generator=generator)
+    noise = torch.randn(x0.shape, generator=generator)
+    return simple_loss(partial(model, labels=labels), schedule, x0, t, noise)
+
+
+@torch.no_grad()
+def fixed_loss(model, x0, labels, *, schedule, seed=0):
+    """The mean loss over pictures, with timesteps spread evenly over 1…T and noise from a fixed seed."""
+    generator = torch.Generator().manual_seed(seed)
+    t = 1 + torch.randperm(len(x0), generator=generator) * schedule.T // len(x0)
+    noise = torch.randn(x0.shape, generator=generator)
+    batches = zip(*(x.split(64) for x in (x0, labels, t, noise)), strict=True)
+    return torch.cat([simple_loss(partial(model, labels=y), schedule, x, u, e) for x, y, u, e in batches]).mean().item()
+
+
+def train_sprites(args):
+    """Train the U-Net by the assignment's recipe, resuming where a checkpoint is found; write weights and a record."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    made_with = results.provenance()
+    schedule = NoiseSchedule.linear()
+    data = sprites.load_sprites(args.source, cache=args.cache)
+    seen, held_out = SPLITS[args.split](data)
+    compared = [x[:256] for x in seen.tensors()], [x[:256] for x in held_out.tensors()]
+
+    def evaluate(ema):
+        return {f"ema_{name}_loss": fixed_loss(ema, *x, schedule=schedule) for name, x in zip(("train", "held_out"), compared, strict=True)}
+
+    torch.manual_seed(args.seed)  # the initial weights
+    model = UNet(tuple(args.channels), n_classes=len(data.classes))
+    run = Path(args.out) / args.name
+    checkpoint = run / "checkpoint.safetensors"
+    settings = {
+        "source": data.source,
+        "data_sha256": data.sha256,
+        "split": args.split,
+        "mirror": args.mirror,
+        "seed": args.seed,
+        "network": model.config,
+    }
+    steps = train(
+        model,
+        partial(noise_prediction, schedule=schedule, mirror=args.mirror),
+        seen.tensors(),
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        lr=args.lr,
+        ema_decay=args.ema,
+        generator=torch.Generator().manual_seed(args.seed),
+        evaluate=evaluate,
+        checkpoint=checkpoint,
+        settings=settings,
+    )
+    for _ in tqdm(steps, unit=" steps", mininterval=10):
+        pass
+    tensors, info = load_checkpoint(checkpoint)
+    model.load_state_dict({k.removeprefix("ema.module."): v for k, v in tensors.items() if k.startswith("ema.module.")})
+    summary = {
+        "settings": info["settings"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "pictures": {"train": len(seen), "held_out": len(held_out)},
+        "steps": info["number"],
+        "seconds": sum(entry["seconds"] for entry in info["history"]),
+    }
+    save_pretrained(run / f"{args.name}.safetensors", model, {"classes": data.classes, **summary})
+    path = results.record(f"train-{args.name}", {**summary, "history": info["history"]}, made_with=made_with, folder=run)
+    print(f"wrote {run / args.name}.safetensors and {path}")
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="python -m dgm_helpers", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(required=True)
+    command = commands.add_parser("train", help="train the sprite denoiser; resumes from its checkpoint")
+    command.add_argument("--source", default="generated", help="generated, dawnlike, original or a folder")
+    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
+    command.add_argument("--split", choices=SPLITS, default="group")
+    command.add_argument("--epochs", type=int, default=500)
+    command.add_argument("--batch-size", type=int, default=64)
+    command.add_argument("--lr", type=float, default=2e-4)
+    command.add_argument("--ema", type=float, default=0.9995, help="decay of the moving average of the weights")
+    command.add_argument("--mirror", action="store_true", help="show each picture or its mirror image")
+    command.add_argument("--channels", type=int, nargs=3, default=(32, 64, 96), help="widths of the U-Net")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--threads", type=int, help="processor threads (a resumed run is bit-identical only with the same number)")
+    command.add_argument("--out", default="runs", help="folder of the runs")
+    command.add_argument("--name", default="sprites", help="the run's folder below --out")
+    command.set_defaults(run=train_sprites)
+    return top
+
+
+def main(arguments=None):
+    args = parser().parse_args(arguments)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

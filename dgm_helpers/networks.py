@@ -1,0 +1,110 @@
+"""The networks. They know shapes, times and classes, but no diffusion maths."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions around a shift and scale by the embedding of time and class."""
+
+    def __init__(self, c_in, c_out, c_emb):
+        super().__init__()
+        self.norm1, self.conv1 = nn.GroupNorm(8, c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.emb = nn.Linear(c_emb, 2 * c_out)
+        self.norm2, self.conv2 = nn.GroupNorm(8, c_out), nn.Conv2d(c_out, c_out, 3, padding=1)
+        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x, emb):
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.emb(emb)[:, :, None, None].chunk(2, dim=1)
+        h = self.norm2(h) * (1 + scale) + shift
+        return self.skip(x) + self.conv2(F.silu(h))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention among the pixels of a feature map, added to it."""
+
+    def __init__(self, channels, heads=4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        B, C, H, W = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(B, 3, self.heads, C // self.heads, H * W).transpose(-1, -2).unbind(1)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(B, C, H, W)
+        return x + self.out(h)
+
+
+class UNet(nn.Module):
+    r"""A small U-Net :math:`\epsilon_\theta(x_t, t, \text{class})` for square pictures, conditioned on time and, if wanted, class.
+
+    Three resolutions: full, half, quarter, with residual blocks on the way down and up and self-attention at the quarter.
+
+    Parameters
+    ----------
+    channels : tuple of 3 ints
+        Widths at the three resolutions, multiples of 8.
+    n_classes : int
+        Number of classes; label ``n_classes`` means "no class", and so does ``labels=None``.
+
+    Raises
+    ------
+    ValueError
+        If a width is not a positive multiple of 8 or ``n_classes`` is negative.
+
+    Notes
+    -----
+    After Ho et al. 2020, appendix B, scaled down.
+    """
+
+    def __init__(self, channels=(32, 64, 96), n_classes=5):
+        super().__init__()
+        if len(channels) != 3 or any(c < 8 or c % 8 for c in channels):
+            raise ValueError(f"channels must be three positive multiples of 8, got {channels}")
+        if n_classes < 0:
+            raise ValueError(f"n_classes must be at least 0, got {n_classes}")
+        self.n_classes = n_classes
+        self.config = {"channels": list(channels), "n_classes": n_classes}
+        a, b, c = channels
+        emb = 4 * a
+        self.time = nn.Sequential(nn.Linear(64, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.label = nn.Embedding(n_classes + 1, emb)
+        self.stem = nn.Conv2d(3, a, 3, padding=1)
+        self.down1, self.shrink1 = ResidualBlock(a, a, emb), nn.Conv2d(a, b, 3, stride=2, padding=1)
+        self.down2, self.shrink2 = ResidualBlock(b, b, emb), nn.Conv2d(b, c, 3, stride=2, padding=1)
+        self.middle1, self.attention, self.middle2 = ResidualBlock(c, c, emb), SelfAttention(c), ResidualBlock(c, c, emb)
+        self.up2, self.up1 = ResidualBlock(c + b, b, emb), ResidualBlock(b + a, a, emb)
+        self.head = nn.Sequential(nn.GroupNorm(8, a), nn.SiLU(), nn.Conv2d(a, 3, 3, padding=1))
+
+    def forward(self, x, t, labels=None):
+        """Estimate the noise in ``x`` (B, 3, H, W), H and W multiples of 4, at ``t`` (B,), for ``labels`` (B,) or none."""
+        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] % 4 or x.shape[3] % 4:
+            raise ValueError(f"x must have shape (B, 3, H, W) with H and W multiples of 4, got {tuple(x.shape)}")
+        if labels is None:
+            labels = torch.full_like(t, self.n_classes)
+        frequencies = torch.exp(-math.log(10_000) * torch.arange(32, device=x.device) / 32)
+        angles = t[:, None] * frequencies
+        emb = F.silu(self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.label(labels))
+        h1 = self.down1(self.stem(x), emb)
+        h2 = self.down2(self.shrink1(h1), emb)
+        h = self.middle2(self.attention(self.middle1(self.shrink2(h2), emb)), emb)
+        h = self.up2(torch.cat([F.interpolate(h, scale_factor=2.0), h2], dim=1), emb)
+        h = self.up1(torch.cat([F.interpolate(h, scale_factor=2.0), h1], dim=1), emb)
+        return self.head(h)
+
+    def for_labels(self, labels):
+        """The noise predictor ``eps_model(x_t, t)`` of the given ``labels`` (B,), without gradients."""
+        labels = torch.as_tensor(labels)
+        if labels.dtype != torch.int64 or (len(labels) and not 0 <= labels.min() <= labels.max() <= self.n_classes):
+            raise ValueError(f"labels must be int64 in 0…{self.n_classes}, got {labels}")
+
+        @torch.no_grad()
+        def eps_model(x_t, t):
+            return self(x_t, t, labels)
+
+        return eps_model
