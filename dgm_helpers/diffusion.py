@@ -167,9 +167,11 @@ def simple_loss(eps_model, schedule, x0, t, noise):
 
 
 def predict(eps_model, x_t, t):
-    """Call ``eps_model(x_t, t)`` and raise ValueError unless the answer has the shape of ``x_t``."""
+    """Call ``eps_model(x_t, t)`` and raise ValueError unless the answer is finite and has the shape of ``x_t``."""
     eps = eps_model(x_t, t)
     if not isinstance(eps, torch.Tensor) or eps.shape != x_t.shape:
         got = tuple(eps.shape) if isinstance(eps, torch.Tensor) else type(eps).__name__
         raise ValueError(f"eps_model must return a tensor of shape {tuple(x_t.shape)}, got {got}")
+    if not eps.isfinite().all():
+        raise ValueError(f"eps_model returned NaN or infinity at t = {sorted(set(t.tolist()))}")
     return eps
