@@ -1,17 +1,21 @@
-"""The command line: ``python -m dgm_helpers train --help``."""
+"""The command line: python -m dgm_helpers {data,train,sample} --help."""
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from . import results, sprites
 from .diffusion import simple_loss
 from .networks import UNet
-from .schedules import NoiseSchedule
-from .training import load_checkpoint, save_pretrained, train
+from .samplers import clipped, sample_ddim, sample_ddpm
+from .schedules import NoiseSchedule, timesteps
+from .training import load_checkpoint, load_pretrained, save_pretrained, train
 
 SPLITS = {"group": sprites.split_by_group, "random": sprites.split_at_random}
 
@@ -92,6 +96,57 @@ def train_sprites(args):
     print(f"wrote {run / args.name}.safetensors and {path}")
 
 
+def show_data(args):
+    """Describe a set of sprites; with ``--out``, write it as one folder of PNGs per class."""
+    data = sprites.load_sprites(args.source, cache=args.cache)
+    counts = ", ".join(f"{count} {name}" for name, count in zip(data.classes, np.bincount(data.labels), strict=True))
+    print(f"{data.source}: {len(data)} pictures ({counts}) in {len(set(data.groups.tolist()))} groups, SHA-256 {data.sha256}")
+    for name, split in SPLITS.items():
+        train_side, other_side = split(data)
+        shared = np.isin(other_side.groups, train_side.groups).mean()
+        print(f"split by {name}: {len(train_side)} train, {len(other_side)} held out, {shared:.1%} of them in a group that training holds too")
+    if args.out:
+        folder = _empty_folder(args.out)
+        for name in data.classes:
+            (folder / name).mkdir()
+        for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+            Image.fromarray(image).save(folder / data.classes[label] / f"{i:05d}.png")
+        print(f"wrote {len(data)} PNGs below {folder}")
+
+
+def draw_samples(args):
+    """Sample pictures, the classes in equal parts, and write them as PNGs."""
+    if args.n < 1 or args.batch < 1:
+        raise ValueError(f"--n and --batch must be positive, got {args.n} and {args.batch}")
+    model = load_pretrained(args.weights)
+    schedule = NoiseSchedule.linear()
+    steps = args.steps or (schedule.T if args.sampler == "ddpm" else 50)
+    timesteps(schedule.T, steps)  # a wrong number of steps is an error before the folder is made
+    if args.sampler == "ddpm":
+        sampler = partial(sample_ddpm, steps=steps)
+    else:
+        sampler = partial(sample_ddim, steps=steps, eta=args.eta)
+    folder = _empty_folder(args.out)
+    labels = torch.arange(args.n) * model.n_classes // args.n
+    generator = torch.Generator().manual_seed(args.seed)
+    with tqdm(total=args.n, unit=" pictures") as progress:
+        for part in labels.split(args.batch):
+            eps_model = clipped(model.for_labels(part), schedule)
+            pictures = sprites.to_uint8(sampler(eps_model, schedule, (len(part), 3, sprites.SIDE, sprites.SIDE), generator=generator))
+            for picture in pictures:
+                Image.fromarray(picture).save(folder / f"{progress.n:05d}.png")
+                progress.update()
+    print(f"wrote {args.n} PNGs to {folder}: {args.sampler}, {steps} steps, seed {args.seed}")
+
+
+def _empty_folder(path):
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ValueError(f"--out must be a new or empty folder, got {folder}")
+    return folder
+
+
 def parser():
     top = argparse.ArgumentParser(prog="python -m dgm_helpers", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True)
@@ -110,12 +165,32 @@ def parser():
     command.add_argument("--out", default="runs", help="folder of the runs")
     command.add_argument("--name", default="sprites", help="the run's folder below --out")
     command.set_defaults(run=train_sprites)
+
+    command = commands.add_parser("data", help="describe a set of sprites, or write it as PNGs")
+    command.add_argument("--source", default="generated", help="generated, dawnlike, original or a folder")
+    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
+    command.add_argument("--out", help="new folder for the PNGs, one sub-folder per class")
+    command.set_defaults(run=show_data)
+
+    command = commands.add_parser("sample", help="sample pictures from a trained network and write PNGs")
+    command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
+    command.add_argument("--sampler", choices=("ddpm", "ddim"), default="ddim")
+    command.add_argument("--steps", type=int, help="1 to 1000 (default: 1000 for ddpm, 50 for ddim)")
+    command.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1")
+    command.add_argument("--n", type=int, default=50, help="number of pictures")
+    command.add_argument("--batch", type=int, default=50, help="pictures sampled at once")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", required=True, help="new folder for the PNGs")
+    command.set_defaults(run=draw_samples)
     return top
 
 
 def main(arguments=None):
     args = parser().parse_args(arguments)
-    args.run(args)
+    try:
+        args.run(args)
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import re
 from dataclasses import dataclass, field
-from io import BytesIO
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,8 @@ class SpriteSet:
             raise ValueError(f"labels must lie in 0…{len(self.classes) - 1}, got {self.labels.min()}…{self.labels.max()}")
         digest = hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
         object.__setattr__(self, "sha256", digest)
+        for array in (self.images, self.labels, self.groups):
+            array.flags.writeable = False
 
     def __len__(self):
         return len(self.images)
@@ -90,12 +92,12 @@ class SpriteSet:
 
     def tensors(self):
         """Pictures as float32 (N, 3, 16, 16) in [−1, 1], and labels as int64 (N,)."""
-        return to_tensor(self.images), torch.from_numpy(self.labels)
+        return to_tensor(self.images), torch.tensor(self.labels)
 
 
 def to_tensor(images):
     """uint8 pictures (N, H, W, 3) as float32 (N, 3, H, W) in [−1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_uint8(x):
@@ -116,7 +118,7 @@ def load_sprites(source="generated", *, cache=None):
         downloaded once. Otherwise a folder: with the original's pair of ``.npy`` files, or with one sub-folder of 16×16
         PNGs per class.
     cache : path, optional
-        Where downloads and the generated set are kept; by default the user's cache folder.
+        Where downloads are kept; by default the user's cache folder.
 
     Returns
     -------
@@ -129,18 +131,18 @@ def load_sprites(source="generated", *, cache=None):
     OSError
         If a file cannot be read or downloaded, or the cache cannot be written.
     """
-    cache = Path(cache) if cache else Path(pooch.os_cache("dgm_helpers"))
+    cache = Path(cache or pooch.os_cache("dgm_helpers"))
     if source == "generated":
-        return _generated(cache)
+        return _generated()
     if source == "dawnlike":
-        return _dawnlike(_fetch("dawnlike", DAWNLIKE_URL, DAWNLIKE_FILES, cache))
+        return _dawnlike(*_fetch("dawnlike", DAWNLIKE_URL, DAWNLIKE_FILES, cache))
     if source == "original":
-        return _original(_fetch("original", ORIGINAL_URL, ORIGINAL_FILES, cache), "original")
+        return _original(*_fetch("original", ORIGINAL_URL, ORIGINAL_FILES, cache), "original")
     folder = Path(source)
     if not folder.is_dir():
         raise ValueError(f'source must be "generated", "dawnlike", "original" or an existing folder, got {str(source)!r}')
     if any(folder.glob("*.npy")):
-        return _original([_only(folder, "sprites*.npy"), _only(folder, "*labels*.npy")], str(source))
+        return _original(*(_only(folder, pattern) for pattern in ("sprites_[0-9]*.npy", "sprite_labels_*.npy")), str(source))
     return _png_folder(folder)
 
 
@@ -198,21 +200,18 @@ def _fetch(name, url, known, cache):
     return paths
 
 
-def _generated(cache):
-    path = cache / "generated.npz"
+@cache
+def _generated():
     return SpriteSet(*pixel_art.generate_sprites(), pixel_art.CLASSES, "generated")
 
 
-def _dawnlike(paths):
-    sheet_path, atlas_path, table_path = paths
+def _dawnlike(sheet_path, atlas_path, table_path):
     sheet = np.asarray(Image.open(sheet_path).convert("RGBA"))
     class_of = _dawnlike_names(table_path)
     images, names = [], []
     for name, (x, y, w, h) in _atlas_regions(atlas_path):
         if name in class_of and (w, h) == (SIDE, SIDE):
-            tile = sheet[y : y + h, x : x + w].astype(np.int64)
-            alpha = tile[..., 3:]
-            images.append(((tile[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
+            images.append(_on_white(sheet[y : y + h, x : x + w]))
             names.append(name)
     images = np.stack(images)
     picture, first = _same_pictures(images)
@@ -253,9 +252,60 @@ def _atlas_regions(path):
             name = line
 
 
-def _original(paths, source):
-    raise NotImplementedError
+def _original(images_path, labels_path, source):
+    images, one_hot = _load_npy(images_path), _load_npy(labels_path)
+    n, k = len(images), len(pixel_art.CLASSES)
+    if images.dtype != np.uint8 or images.shape != (n, SIDE, SIDE, 3):
+        raise ValueError(f"{images_path} must hold uint8 (N, {SIDE}, {SIDE}, 3), got {images.dtype} {images.shape}")
+    if one_hot.shape != (n, k):
+        raise ValueError(f"{labels_path} must hold one row of {k} for each of the {n} pictures, got {one_hot.shape}")
+    if not (np.isin(one_hot, (0, 1)).all() and (one_hot.sum(1) == 1).all()):
+        raise ValueError(f"{labels_path} must hold one-hot rows: a single 1, zeros otherwise")
+    picture, _ = _same_pictures(images)
+    return SpriteSet(images, one_hot.argmax(1).astype(np.int64), picture.astype(np.int64), pixel_art.CLASSES, source)
+
+
+def _load_npy(path):
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a whole .npy file of numbers: {error}") from error
+
+
+def _only(folder, pattern):
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise ValueError(f"source {folder} must hold exactly one {pattern}, got {[path.name for path in found]}")
+    return found[0]
 
 
 def _png_folder(folder):
-    raise NotImplementedError
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    images, labels = [], []
+    for label, name in enumerate(classes):
+        for path in sorted((folder / name).glob("*.png")):
+            images.append(_load_png(path))
+            labels.append(label)
+    if not images:
+        raise ValueError(f"source {folder} holds neither .npy files nor sub-folders with PNGs")
+    images = np.stack(images)
+    picture, _ = _same_pictures(images)
+    return SpriteSet(images, np.array(labels), picture.astype(np.int64), tuple(classes), str(folder))
+
+
+def _load_png(path):
+    """A PNG on white ground, uint8 (16, 16, 3)."""
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGBA")
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is not a whole PNG: {error}") from error
+    if picture.size != (SIDE, SIDE):
+        raise ValueError(f"{path} must be {SIDE}x{SIDE} pixels, got {picture.width}x{picture.height}")
+    return _on_white(np.asarray(picture))
+
+
+def _on_white(rgba):
+    """Composite uint8 (H, W, 4) on white, rounding to the nearest integer."""
+    color, alpha = rgba[..., :3].astype(np.int64), rgba[..., 3:].astype(np.int64)
+    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
