@@ -129,13 +129,16 @@ def draw_samples(args):
     folder = _empty_folder(args.out)
     labels = torch.arange(args.n) * model.n_classes // args.n
     generator = torch.Generator().manual_seed(args.seed)
-    with tqdm(total=args.n, unit=" pictures") as progress:
-        for part in labels.split(args.batch):
-            eps_model = clipped(model.for_labels(part), schedule)
-            pictures = sprites.to_uint8(sampler(eps_model, schedule, (len(part), 3, sprites.SIDE, sprites.SIDE), generator=generator))
-            for picture in pictures:
-                Image.fromarray(picture).save(folder / f"{progress.n:05d}.png")
-                progress.update()
+    pictures = []
+    for part in tqdm(labels.split(args.batch), unit=" batches"):
+        eps_model = clipped(model.for_labels(part), schedule)
+        x = sampler(eps_model, schedule, (len(part), 3, sprites.SIDE, sprites.SIDE), generator=generator)
+        for picture in sprites.to_uint8(x):
+            Image.fromarray(picture).save(folder / f"{len(pictures):05d}.png")
+            pictures.append(picture)
+    if args.sheet:
+        sheet = Image.fromarray(sprites.tile(np.stack(pictures), columns=20))
+        sheet.resize((3 * sheet.width, 3 * sheet.height), Image.Resampling.NEAREST).save(args.sheet)
     print(f"wrote {args.n} PNGs to {folder}: {args.sampler}, {steps} steps, seed {args.seed}")
 
 
@@ -181,6 +184,7 @@ def parser():
     command.add_argument("--batch", type=int, default=50, help="pictures sampled at once")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", required=True, help="new folder for the PNGs")
+    command.add_argument("--sheet", help="also write all pictures, enlarged, to this one PNG")
     command.set_defaults(run=draw_samples)
     return top
 

@@ -6,18 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from .sprites import to_uint8
-
-
-def tile(images, columns, gap=2):
-    """Lay pictures uint8 (N, H, W, 3) out in rows on white; returns one uint8 picture."""
-    n, h, w, _ = images.shape
-    rows = -(-n // columns)
-    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, 3), 255, np.uint8)
-    for i, image in enumerate(images):
-        y, x = gap + (i // columns) * (h + gap), gap + (i % columns) * (w + gap)
-        sheet[y : y + h, x : x + w] = image
-    return sheet
+from .sprites import tile, to_uint8
 
 
 def _as_uint8(images):

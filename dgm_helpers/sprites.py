@@ -107,6 +107,17 @@ def to_uint8(x):
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
+def tile(images, columns, gap=2):
+    """Lay uint8 pictures (N, H, W, 3) out in rows on white, ``gap`` pixels apart; returns one uint8 picture."""
+    n, h, w, _ = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = gap + (i // columns) * (h + gap), gap + (i % columns) * (w + gap)
+        sheet[y : y + h, x : x + w] = image
+    return sheet
+
+
 def load_sprites(source="generated", *, cache=None):
     """Load a set of sprites.
 
