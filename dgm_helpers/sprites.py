@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from PIL import Image
 from scipy.sparse import coo_array
@@ -142,7 +141,6 @@ def load_sprites(source="generated", *, cache=None):
     OSError
         If a file cannot be read or downloaded, or the cache cannot be written.
     """
-    cache = Path(cache or pooch.os_cache("dgm_helpers"))
     if source == "generated":
         return _generated()
     if source == "dawnlike":
@@ -195,6 +193,9 @@ def _same_pictures(images):
 
 def _fetch(name, url, known, cache):
     """Download what is missing; return the verified files' paths."""
+    import pooch  # not at the top: in a notebook without widgets it warns
+
+    cache = Path(cache or pooch.os_cache("dgm_helpers"))
     store = pooch.create(cache / name, base_url=url, registry={path: f"sha256:{sha}" for path, (_, sha) in known.items()})
     paths = []
     for path, (size, sha) in known.items():
@@ -278,9 +279,14 @@ def _original(images_path, labels_path, source):
 
 def _load_npy(path):
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header raises errors of many kinds
         raise ValueError(f"{path} is not a whole .npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        raise ValueError(f"{path} must hold one array with an axis of pictures")
+    return array
 
 
 def _only(folder, pattern):

@@ -1,0 +1,66 @@
+"""The book builds without a warning, its notebooks are clean runs, and no page asks the network for anything."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ASKS = re.compile(r"""<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc\s*=\s*["']?(?:https?:)?//|<link\b[^>]*\bhref\s*=\s*["']?(?:https?:)?//[^>]*>""")
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory):
+    """Build the book as ``make book`` does, elsewhere; return its HTML files."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", "-W", "--keep-going", "--all", str(ROOT), "--path-output", str(out)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return sorted((out / "_build" / "html").rglob("*.html"))
+
+
+def test_every_page_of_the_table_of_contents_is_built(pages):
+    files = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
+    built = {page.as_posix() for page in pages}
+    assert len(files) > 10
+    assert all(any(page.endswith(f"/html/{file}.html") for page in built) for file in files)
+
+
+def test_pages_ask_nothing_of_the_network(pages):
+    for page in pages:
+        found = [tag.group(0) for tag in ASKS.finditer(page.read_text()) if 'rel="canonical"' not in tag.group(0)]
+        assert not found, f"{page.name}: {found}"
+    for sheet in pages[0].parent.rglob("*.css"):
+        assert not re.search(r"url\(\s*[\"']?(?:https?:)?//", sheet.read_text()), sheet
+
+
+def test_pages_show_no_markers_and_no_raw_directives(pages):
+    for page in pages:
+        text = page.read_text()
+        assert "BEGIN SOLUTION" not in text and "BEGIN HIDDEN" not in text, page
+        body = re.sub(r"<(script|style|pre|code).*?</\1>", "", text, flags=re.S)
+        assert not re.search(r"\{(?:eq|ref|numref|cite|glue|prf:ref|doc)[:}]", body), page
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_is_one_clean_run(path):
+    assert path.stat().st_size < 1.5e6
+    notebook = json.loads(path.read_text())
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+    ids = [cell["metadata"]["nbgrader"]["grade_id"] for cell in notebook["cells"] if "nbgrader" in cell["metadata"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_docstrings_name_equations_that_exist():
+    used = {label for path in (ROOT / "dgm_helpers").glob("*.py") for label in re.findall(r":eq:`([\w-]+)`", path.read_text())}
+    text = "".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
+    assert len(used) > 5
+    assert {label: text.count(f"({label})") for label in used} == dict.fromkeys(used, 1)

@@ -1,0 +1,107 @@
+"""The U-Net: shapes, size, what its answer depends on, bad input."""
+
+import pytest
+import torch
+
+from dgm_helpers.networks import UNet
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return UNet((8, 16, 24), n_classes=5).eval()
+
+
+def batch(n=3, side=16):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 3, side, side, generator=generator), torch.tensor([1, 500, 1000])[:n], torch.tensor([0, 2, 4])[:n]
+
+
+@pytest.mark.parametrize("side", [4, 16, 20])
+def test_answer_has_the_shape_of_the_input(net, side):
+    x, t, y = batch(side=side)
+    assert net(x, t, y).shape == net(x, t).shape == x.shape
+
+
+@pytest.mark.parametrize("channels, parameters", [((32, 64, 96), 843_683), ((24, 48, 96), 670_419), ((32, 64, 128), 1_186_499)])
+def test_size(channels, parameters):
+    assert sum(p.numel() for p in UNet(channels).parameters()) == parameters
+
+
+def test_answer_depends_on_picture_time_and_class(net):
+    x, t, y = batch()
+    eps = net(x, t, y)
+    for changed in (net(x + 0.1, t, y), net(x, 1001 - t, y), net(x, t, (y + 1) % 5), net(x, t)):
+        assert ((eps - changed).abs().flatten(1).amax(1) > 1e-5)[[0, 2]].all()  # t[1] is nearly its own mirror image
+
+
+def test_no_label_is_the_label_n_classes(net):
+    x, t, _ = batch()
+    assert torch.equal(net(x, t), net(x, t, torch.full((3,), 5)))
+
+
+def test_pictures_of_a_batch_do_not_see_each_other(net):
+    x, t, y = batch()
+    alone = torch.cat([net(x[i : i + 1], t[i : i + 1], y[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(net(x, t, y), alone)
+
+
+def test_every_pixel_sees_every_pixel(net):
+    x, t, y = batch(1)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(net(x, t, y)[0, 0, 0, 0], x)
+    assert (gradient.abs().sum((0, 1)) > 0).all()
+
+
+def test_every_parameter_is_trained(net):
+    x, t, y = batch()
+    net(x, t, y).square().mean().backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+
+
+def test_same_seed_same_weights():
+    def weights():
+        torch.manual_seed(7)
+        return torch.nn.utils.parameters_to_vector(UNet((8, 8, 8)).parameters())
+
+    assert torch.equal(weights(), weights())
+
+
+def test_for_labels_is_a_noise_predictor_without_gradients(net):
+    x, t, y = batch()
+    eps = net.for_labels(y)(x, t)
+    assert torch.equal(eps, net(x, t, y)) and not eps.requires_grad
+    assert torch.equal(net.for_labels([0, 2, 4])(x, t), eps)
+
+
+def test_config_rebuilds_the_network(net):
+    again = UNet(**net.config)
+    again.load_state_dict(net.state_dict())
+    x, t, y = batch()
+    assert torch.equal(again.eval()(x, t, y), net(x, t, y))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"channels": (8, 8)}, r"channels must be three positive multiples of 8, got \(8, 8\)"),
+        ({"channels": (8, 12, 16)}, r"channels must be three positive multiples of 8, got \(8, 12, 16\)"),
+        ({"channels": (0, 8, 8)}, "channels must be three positive multiples of 8"),
+        ({"n_classes": -1}, "n_classes must be at least 0, got -1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(**options)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 1, 16, 16), (1, 3, 16, 18), (1, 3, 15, 16)])
+def test_bad_shape(net, shape):
+    with pytest.raises(ValueError, match=r"x must have shape \(B, 3, H, W\) with H and W multiples of 4, got"):
+        net(torch.zeros(shape), torch.ones(shape[0], dtype=torch.int64))
+
+
+@pytest.mark.parametrize("labels", [[0, 6], [-1, 0], [0.0, 1.0]])
+def test_bad_labels(net, labels):
+    with pytest.raises(ValueError, match="labels must be int64 in 0…5, got"):
+        net.for_labels(labels)
