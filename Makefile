@@ -1,23 +1,25 @@
 PYTHON ?= python3
-BIN := .venv/bin
-export OMP_WAIT_POLICY ?= PASSIVE
-
-.PHONY: help book test
 
 help:
-	@echo "make book   build the book, print the path of its first page"
-	@echo "make test   run the package's tests, then every notebook again under nbval"
+	@echo "make book   build the book; prints the path of its first page"
+	@echo "make test   run the tests, and every cell of the notebooks again"
+	@echo ""
+	@echo "Both install the pinned requirements into .venv the first time."
+	@echo "Python 3.11 or newer is needed: make PYTHON=python3.12 book names another one."
 
-book: .venv/ready
-	$(BIN)/jupyter-book build -W --keep-going --all .
+book: .venv/installed
+	.venv/bin/jupyter-book build -W --keep-going --all .
 	@echo "$(CURDIR)/_build/html/index.html"
 
-test: .venv/ready
-	$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks
+test: .venv/installed
+	@.venv/bin/python -m pytest
 
-.venv/ready: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.11")'
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
+	@echo "Installing the pinned requirements into .venv: some minutes, 1.5 GB"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements.txt
-	$(BIN)/pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e .
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
+
+.PHONY: help book test

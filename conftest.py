@@ -1,9 +1,12 @@
-"""nbval compares printed decimals within 1e-3 (processors differ in the last bits), words and integers exactly."""
+"""Notebooks are run again by nbval and their outputs compared: words and integers exactly, decimals within 1e-3 of each other."""
 
 import math
+import os
 import re
 
 from nbval.plugin import IPyNbCell
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait are slow beside any busy process
 
 DECIMAL = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?")
 compare_exactly = IPyNbCell.compare_outputs

@@ -1,4 +1,4 @@
-"""Keeps nbgrader's markers out of the pages, and scripts that would ask the network for anything."""
+"""Pages that ask nothing of the network and show exercises without the grader's markers."""
 
 import json
 import re
@@ -8,6 +8,7 @@ HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*
 
 
 def clean_exercises(app, docname, source):
+    """Remove nbgrader's markers and hidden tests from a notebook; ``source[0]`` is its JSON."""
     if app.env.doc2path(docname).endswith(".ipynb"):
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:
@@ -17,6 +18,7 @@ def clean_exercises(app, docname, source):
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):
+    """Leave out the scripts of thebe, which names a content delivery network and is not used here."""
     context["script_files"] = [s for s in context["script_files"] if "thebe" not in f"{s.filename} {s.attributes.get('body', '')}"]
 
 
