@@ -13,20 +13,22 @@ def _as_uint8(images):
     return images if isinstance(images, np.ndarray) else to_uint8(images)
 
 
-def plot_samples(images, *, columns=10, title=None, row_labels=None, width=7.0):
+def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2):
     """Draw pictures, uint8 (N, H, W, 3) or float tensor (N, 3, H, W) in [−1, 1], as a sheet without axes.
 
-    ``row_labels`` are written to the left of the rows, ``width`` is in inches. Raises ValueError on NaN.
+    ``row_labels`` are written to the left of the rows. The sheet is at most ``width`` inches wide, labels apart, and each of its
+    pixels a square of whole screen pixels. Raises ValueError on NaN.
     """
     sheet = tile(_as_uint8(images), columns)
-    figure, ax = plt.subplots(figsize=(width, width * sheet.shape[0] / sheet.shape[1]), layout="constrained")
+    rows, dpi = -(-len(images) // columns), 100
+    height, width = (max(1, int(dpi * width) // sheet.shape[1]) * side for side in sheet.shape[:2])
+    left = 8 * max(map(len, row_labels), default=0) if row_labels else 0
+    top = 24 if title else 0
+    figure = plt.figure(figsize=((left + width) / dpi, (top + height) / dpi), dpi=dpi)
+    ax = figure.add_axes((left / (left + width), 0, width / (left + width), height / (top + height)))
     ax.imshow(sheet, interpolation="nearest")
-    if row_labels is not None:
-        pitch = sheet.shape[0] / len(row_labels)
-        ax.set_yticks([pitch * (i + 0.5) for i in range(len(row_labels))], row_labels)
     ax.set_xticks([])
-    if row_labels is None:
-        ax.set_yticks([])
+    ax.set_yticks([sheet.shape[0] / rows * (i + 0.5) for i in range(rows)] if row_labels else [], row_labels)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     if title:

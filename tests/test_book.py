@@ -17,7 +17,7 @@ ASKS = re.compile(r"""<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc\s*=\
 def pages(tmp_path_factory):
     """Build the book as ``make book`` does, elsewhere; return its HTML files."""
     out = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", "-W", "--keep-going", "--all", str(ROOT), "--path-output", str(out)]
+    command = [Path(sys.executable).parent / "jupyter-book", "build", "-W", "--keep-going", "--all", str(ROOT), "--path-output", str(out)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return sorted((out / "_build" / "html").rglob("*.html"))
