@@ -85,6 +85,7 @@ def train_sprites(args):
     tensors, info = load_checkpoint(checkpoint)
     model.load_state_dict({k.removeprefix("ema.module."): v for k, v in tensors.items() if k.startswith("ema.module.")})
     summary = {
+        "credit": sprites.CREDITS.get(data.source, "drawn by dgm_helpers.pixel_art"),
         "settings": info["settings"],
         "parameters": sum(p.numel() for p in model.parameters()),
         "pictures": {"train": len(seen), "held_out": len(held_out)},

@@ -32,6 +32,11 @@ DAWNLIKE_CLASSES = {  # class: the groups of the name table that belong to it
 }
 DAWNLIKE_PIECES = ("burst", "beam", "engulf", "rope", "grappling hook", "ward")  # parts of pictures larger than one tile
 
+CREDITS = {
+    "dawnlike": "DawnLike by DragonDePlatino and DawnBringer, names by Tommy Ettinger (DawnLikeAtlas), CC-BY 4.0",
+    "original": "sprites by ElvGames, FrootsnVeggies and kyrise",
+}
+
 ORIGINAL_URL = "https://huggingface.co/datasets/ashis-palai/sprites_image_dataset/resolve/main/"
 ORIGINAL_FILES = {
     "sprites_1788_16x16.npy": (68_659_328, "61cf3b7e3184f57f2bc2bf5e75fbcf08ba379241f58966c62a9716ef581b2916"),

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ASKS = re.compile(r"""<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc\s*=\s*["']?(?:https?:)?//|<link\b[^>]*\bhref\s*=\s*["']?(?:https?:)?//[^>]*>""")
+MACHINE = re.compile(rb"(?<![\w+/.])/(?:home|root|Users|work|tmp)/\w")
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +65,10 @@ def test_docstrings_name_equations_that_exist():
     text = "".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
     assert len(used) > 5
     assert {label: text.count(f"({label})") for label in used} == dict.fromkeys(used, 1)
+
+
+def test_no_file_names_a_folder_of_the_machine_that_made_it():
+    below = [path for name in ("book", "notebooks", "dgm_helpers", "results", "tests") for path in (ROOT / name).rglob("*")]
+    files = [path for path in [*ROOT.iterdir(), *below] if path.is_file() and path.suffix != ".pyc" and path.parent.name != ".ipynb_checkpoints"]
+    assert len(files) > 30
+    assert not [path for path in files if MACHINE.search(path.read_bytes())]
