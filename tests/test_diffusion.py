@@ -219,7 +219,7 @@ X, NOISE, TIME = normal((4, 2)), normal((4, 2), 1), full(4, 5)
 FUNCTIONS = {  # name: (call with its data, its partner and t; their names; the lowest t)
     "perturb_input": (lambda x, y, t: perturb_input(SCHEDULE, x, t, y), "x0", "noise", 0),
     "markov_step": (lambda x, y, t: markov_step(SCHEDULE, x, t, y), "x", "noise", 1),
-    "posterior": (lambda x, y, t: posterior(SCHEDULE, x, y, t, torch.zeros_like(t)), "x0", "x_t", 1),
+    "posterior": (lambda x, y, t: posterior(SCHEDULE, x, y, t, full(4, 0)), "x0", "x_t", 1),
     "x0_from_eps": (lambda x, y, t: x0_from_eps(SCHEDULE, x, t, y), "x_t", "eps", 0),
     "eps_from_x0": (lambda x, y, t: eps_from_x0(SCHEDULE, x, t, y), "x_t", "x0", 1),
     "simple_loss": (lambda x, y, t: simple_loss(lambda x_t, t: x_t, SCHEDULE, x, t, y), "x0", "noise", 0),
