@@ -1,6 +1,6 @@
 """One training loop for every network, with an exponential moving average (EMA) of the weights and exact resumption.
 
-Files are safetensors with a JSON header: no pickle. Each carries the SHA-256 of its tensors, is written under a temporary
+Files are safetensors with a JSON header: no pickle. Each carries the SHA-256 of its content, is written under a temporary
 name and moved into place, so that a kill at any moment leaves either the old file or the new one.
 """
 
@@ -20,8 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from . import networks
 
 
-def _digest(tensors):
-    digest = hashlib.sha256()
+def _digest(tensors, info):
+    digest = hashlib.sha256(info.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].contiguous().cpu().numpy().tobytes())
@@ -38,7 +38,8 @@ def save_checkpoint(path, tensors, info):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(tensors, temporary, metadata={"info": json.dumps(info), "sha256": _digest(tensors)})
+        text = json.dumps(info)
+        save_file(tensors, temporary, metadata={"info": text, "sha256": _digest(tensors, text)})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise OSError(f"cannot write {path}: {error}") from error
@@ -57,8 +58,8 @@ def load_checkpoint(path):
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     if not {"info", "sha256"} <= metadata.keys():
         raise ValueError(f"{path} was not written by save_checkpoint: its header has {sorted(metadata)}")
-    if _digest(tensors) != metadata["sha256"]:
-        raise ValueError(f"{path} is damaged: the SHA-256 of its tensors is not the one in its header")
+    if _digest(tensors, metadata["info"]) != metadata["sha256"]:
+        raise ValueError(f"{path} is damaged: the SHA-256 of its content is not the one in its header")
     return tensors, json.loads(metadata["info"])
 
 

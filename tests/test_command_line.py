@@ -1,5 +1,6 @@
 """The command line and the ledger of results."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from dgm_helpers.__main__ import main
 from dgm_helpers.networks import UNet
 from dgm_helpers.plots import animate, plot_loss, plot_samples
 from dgm_helpers.sprites import load_sprites, tile, to_tensor, to_uint8
-from dgm_helpers.training import save_pretrained
+from dgm_helpers.training import load_pretrained, save_pretrained
 
 
 @pytest.fixture
@@ -86,6 +87,15 @@ def test_every_record_of_the_repository_says_where_it_comes_from():
     assert paths
     for path in paths:
         assert {"date", "code", "device"} <= json.loads(path.read_text())["provenance"].keys()
+
+
+@pytest.mark.parametrize("name", ["sprites-dawnlike", "sprites-generated"])
+def test_released_weights_are_those_of_their_record(name):
+    record, model = results.load(f"train-{name}"), load_pretrained(name)
+    weights = results.FOLDER.parent / "dgm_helpers" / "weights" / f"{name}.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == record["weights_sha256"]
+    assert model.info["settings"] == record["settings"] and model.info["steps"] == record["steps"]
+    assert len(record["history"]) == 500 and model.info["credit"] == record["credit"]
 
 
 def test_pictures_survive_the_way_to_tensors_and_back():

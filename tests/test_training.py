@@ -121,6 +121,9 @@ def test_checkpoint_round_trip_and_damage(tmp_path):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ValueError, match="is damaged: the SHA-256"):
         load_checkpoint(path)
+    path.write_bytes(whole.replace(b"note", b"nose"))
+    with pytest.raises(ValueError, match="is damaged: the SHA-256"):
+        load_checkpoint(path)
     with pytest.raises(OSError):
         load_checkpoint(tmp_path / "missing.safetensors")
 
