@@ -1,6 +1,7 @@
 """The command line: python -m dgm_helpers {data,train,sample} --help."""
 
 import argparse
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -92,9 +93,11 @@ def train_sprites(args):
         "steps": info["number"],
         "seconds": sum(entry["seconds"] for entry in info["history"]),
     }
-    save_pretrained(run / f"{args.name}.safetensors", model, {"classes": data.classes, **summary})
+    weights = run / f"{args.name}.safetensors"
+    save_pretrained(weights, model, {"classes": data.classes, **summary})
+    summary["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     path = results.record(f"train-{args.name}", {**summary, "history": info["history"]}, made_with=made_with, folder=run)
-    print(f"wrote {run / args.name}.safetensors and {path}")
+    print(f"wrote {weights} and {path}")
 
 
 def show_data(args):
