@@ -14,8 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from . import pixel_art
-
-SIDE = 16
+from .pixel_art import SIDE
 
 DAWNLIKE_URL = "https://raw.githubusercontent.com/tommyettinger/DawnLikeAtlas/6bbe86b03b92280f9f279c031e22642750f98097/"
 DAWNLIKE_FILES = {  # path below the URL: (bytes, SHA-256)
