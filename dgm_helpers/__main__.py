@@ -1,8 +1,9 @@
-"""The command line: python -m dgm_helpers {data,train,sample} --help."""
+"""The command line: python -m dgm_helpers {data,train,sample,evaluate} --help."""
 
 import argparse
 import hashlib
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +13,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from . import results, sprites
-from .diffusion import simple_loss
+from .diffusion import elbo_terms, elbo_weights, simple_loss
 from .networks import UNet
 from .samplers import clipped, sample_ddim, sample_ddpm
 from .schedules import NoiseSchedule, timesteps
-from .training import load_checkpoint, load_pretrained, save_pretrained, train
+from .training import load_checkpoint, load_pretrained, save_pretrained, train, weights_file
 
 SPLITS = {"group": sprites.split_by_group, "random": sprites.split_at_random}
 
 
-def noise_prediction(model, x0, labels, generator, *, schedule, mirror=False, drop_label=0.1):
-    """The loss of each picture at a uniform t in 1…T; a tenth of the labels become "no class"."""
+def noise_prediction(model, x0, labels, generator, *, schedule, mirror=False, weighting="simple", drop_label=0.1):
+    """The loss of each picture at a uniform t in 1…T, weighted by 1 or as in the bound; a tenth of the labels become "no class"."""
     n = len(x0)
     if mirror:
         flip = torch.rand(n, generator=generator) < 0.5
@@ -30,7 +31,11 @@ def noise_prediction(model, x0, labels, generator, *, schedule, mirror=False, dr
     labels = labels.masked_fill(torch.rand(n, generator=generator) < drop_label, model.n_classes)
     t = torch.randint(1, schedule.T + 1, (n,), generator=generator)
     noise = torch.randn(x0.shape, generator=generator)
-    return simple_loss(partial(model, labels=labels), schedule, x0, t, noise)
+    loss = simple_loss(partial(model, labels=labels), schedule, x0, t, noise)
+    if weighting == "elbo":
+        weights = elbo_weights(schedule)
+        loss = loss * (weights / weights[1:].mean())[t].to(loss.dtype)
+    return loss
 
 
 @torch.no_grad()
@@ -65,12 +70,13 @@ def train_sprites(args):
         "data_sha256": data.sha256,
         "split": args.split,
         "mirror": args.mirror,
+        "weighting": args.weighting,
         "seed": args.seed,
         "network": model.config,
     }
     steps = train(
         model,
-        partial(noise_prediction, schedule=schedule, mirror=args.mirror),
+        partial(noise_prediction, schedule=schedule, mirror=args.mirror, weighting=args.weighting),
         seen.tensors(),
         epochs=args.epochs,
         batch_size=args.batch_size,
@@ -146,6 +152,47 @@ def draw_samples(args):
     print(f"wrote {args.n} PNGs to {folder}: {args.sampler}, {steps} steps, seed {args.seed}")
 
 
+def evaluate_bound(args):
+    """Record every term of the variational bound, in bits per value, for held-out pictures of the set that trained the network."""
+    if args.n < 2 or args.batch < 1:
+        raise ValueError(f"--n must be at least 2 and --batch positive, got {args.n} and {args.batch}")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    made_with, start = results.provenance(), time.perf_counter()
+    model, schedule = load_pretrained(args.weights), NoiseSchedule.linear()
+    settings = model.info["settings"]
+    data = sprites.load_sprites(settings["source"], cache=args.cache)
+    if data.sha256 != settings["data_sha256"]:
+        raise ValueError(f"--weights {args.weights} was trained on data with SHA-256 {settings['data_sha256']}, not {data.sha256}")
+    _, held_out = SPLITS[settings["split"]](data)
+    if args.n > len(held_out):
+        raise ValueError(f"--n must be at most {len(held_out)}, the number of held-out pictures, got {args.n}")
+    rows = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(args.seed))[: args.n]
+    x0, labels = (values[rows] for values in held_out.tensors())
+    summary = {
+        "weights": Path(args.weights).stem,
+        "weights_sha256": hashlib.sha256(weights_file(args.weights).read_bytes()).hexdigest(),
+        "source": data.source,
+        "data_sha256": data.sha256,
+        "n": args.n,
+        "seed": args.seed,
+    }
+    for variance in ("small", "large"):
+        generator = torch.Generator().manual_seed(args.seed)  # the same noise for both
+        terms = []
+        for x, y in tqdm(list(zip(x0.split(args.batch), labels.split(args.batch), strict=True)), unit=" batches", desc=variance):
+            eps_model = clipped(model.for_labels(y), schedule)
+            terms.append(elbo_terms(eps_model, schedule, x, generator=generator, variance=variance, levels=256))
+        terms = torch.cat(terms)
+        totals = terms.sum(1)
+        error = (totals.std() / len(totals) ** 0.5).item()
+        bits = {"bits_per_value": totals.mean().item(), "standard_error": error}
+        summary[variance] = {**bits, "terms": terms.mean(0).tolist(), "pictures": totals.tolist()}
+    summary["seconds"] = time.perf_counter() - start
+    path = results.record(f"elbo-{summary['weights']}", summary, made_with=made_with, folder=args.out)
+    print(f"wrote {path}: {summary['small']['bits_per_value']:.3f} bits per value, standard error {summary['small']['standard_error']:.3f}")
+
+
 def _empty_folder(path):
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +213,7 @@ def parser():
     command.add_argument("--lr", type=float, default=2e-4)
     command.add_argument("--ema", type=float, default=0.9995, help="decay of the moving average of the weights")
     command.add_argument("--mirror", action="store_true", help="show each picture or its mirror image")
+    command.add_argument("--weighting", choices=("simple", "elbo"), default="simple", help="weights of the timesteps in the loss")
     command.add_argument("--channels", type=int, nargs=3, default=(32, 64, 96), help="widths of the U-Net")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--threads", type=int, help="processor threads (a resumed run is bit-identical only with the same number)")
@@ -190,6 +238,16 @@ def parser():
     command.add_argument("--out", required=True, help="new folder for the PNGs")
     command.add_argument("--sheet", help="also write all pictures, enlarged, to this one PNG")
     command.set_defaults(run=draw_samples)
+
+    command = commands.add_parser("evaluate", help="record the variational bound of a trained network on held-out pictures")
+    command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
+    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
+    command.add_argument("--n", type=int, default=256, help="number of held-out pictures")
+    command.add_argument("--batch", type=int, default=64, help="pictures evaluated at once")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--threads", type=int, help="processor threads")
+    command.add_argument("--out", default=results.FOLDER, help="folder of the record")
+    command.set_defaults(run=evaluate_bound)
     return top
 
 

@@ -68,6 +68,17 @@ def save_pretrained(path, model, info):
     save_checkpoint(path, model.state_dict(), {**info, "network": type(model).__name__, "config": model.config})
 
 
+def weights_file(name):
+    """The path of a released network's weights, or ``name`` itself if it is a ``.safetensors`` path; ValueError if it is neither."""
+    if Path(name).suffix == ".safetensors":
+        return Path(name)
+    folder = Path(str(files("dgm_helpers"))) / "weights"
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        raise ValueError(f"name must be one of {sorted(p.stem for p in folder.glob('*.safetensors'))} or a .safetensors path, got {name!r}")
+    return path
+
+
 def load_pretrained(name):
     """Load a trained network, in evaluation mode, with its record in ``model.info``.
 
@@ -87,12 +98,7 @@ def load_pretrained(name):
     OSError
         If the path does not exist.
     """
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        folder = Path(str(files("dgm_helpers"))) / "weights"
-        path = folder / f"{name}.safetensors"
-        if not path.exists():
-            raise ValueError(f"name must be one of {sorted(p.stem for p in folder.glob('*.safetensors'))} or a .safetensors path, got {name!r}")
+    path = weights_file(name)
     tensors, info = load_checkpoint(path)
     if "network" not in info:
         raise ValueError(f"{path} holds no network, only {sorted(info)}")

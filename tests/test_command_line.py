@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from dgm_helpers import results
-from dgm_helpers.__main__ import main
+from dgm_helpers.__main__ import main, noise_prediction
+from dgm_helpers.diffusion import elbo_weights
 from dgm_helpers.networks import UNet
 from dgm_helpers.plots import animate, plot_loss, plot_samples
+from dgm_helpers.schedules import NoiseSchedule
 from dgm_helpers.sprites import load_sprites, tile, to_tensor, to_uint8
 from dgm_helpers.training import load_pretrained, save_pretrained
 
@@ -51,6 +53,7 @@ def test_sample_writes_the_same_pictures_for_the_same_seed(tmp_path, weights):
         (["data", "--source", "nowhere"], "source must be .*'nowhere'"),
         (["sample", "--weights", "nowhere", "--out", "x"], "name must be one of"),
         (["sample", "--n", "0", "--out", "x"], "--n and --batch must be positive, got 0 and 50"),
+        (["evaluate", "--n", "1"], "--n must be at least 2 and --batch positive, got 1 and 64"),
         (["train", "--epochs", "0"], "epochs must be a positive int, got 0"),
     ],
 )
@@ -67,6 +70,46 @@ def test_a_wrong_number_of_steps_or_a_full_folder_is_refused(tmp_path, weights):
     assert not (tmp_path / "new").exists()
     with pytest.raises(SystemExit, match="--out must be a new or empty folder"):
         main(["sample", "--weights", weights, "--steps", "2", "--out", str(tmp_path)])
+
+
+def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys):
+    data, net = load_sprites(), UNet((8, 8, 8))
+    settings = {"source": "generated", "split": "group", "data_sha256": data.sha256}
+    save_pretrained(tmp_path / "net.safetensors", net, {"settings": settings})
+    arguments = ["evaluate", "--weights", str(tmp_path / "net.safetensors"), "--n", "2", "--seed", "3", "--out", str(tmp_path)]
+    main(arguments)
+    first = results.load("elbo-net", tmp_path)
+    main(arguments)
+    second = results.load("elbo-net", tmp_path)
+    for variance in ("small", "large"):
+        assert first[variance] == second[variance] and len(first[variance]["terms"]) == 1001
+        assert sum(first[variance]["terms"]) == pytest.approx(first[variance]["bits_per_value"])
+        assert sum(first[variance]["pictures"]) == pytest.approx(2 * first[variance]["bits_per_value"])
+    assert first["small"]["terms"][-1] == first["large"]["terms"][-1] > 0  # the prior's term
+    assert "bits per value" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="--n must be at most 894"):
+        main([*arguments, "--n", "895"])
+    save_pretrained(tmp_path / "other.safetensors", net, {"settings": {**settings, "data_sha256": "0"}})
+    with pytest.raises(SystemExit, match="was trained on data with SHA-256 0"):
+        main(["evaluate", "--weights", str(tmp_path / "other.safetensors"), "--n", "2"])
+
+
+def test_weighting_by_the_bound_changes_the_training_loss():
+    net, (x0, y) = UNet((8, 8, 8)).eval(), (values[:64] for values in load_sprites().tensors())
+    simple, weighted = (
+        noise_prediction(net, x0, y, torch.Generator().manual_seed(0), schedule=NoiseSchedule.linear(), weighting=weighting)
+        for weighting in ("simple", "elbo")
+    )
+    t = torch.randint(1, 1001, (64,), generator=after_labels(64))
+    weights = elbo_weights(NoiseSchedule.linear())
+    torch.testing.assert_close(weighted, simple * (weights / weights[1:].mean())[t].float())
+
+
+def after_labels(n):
+    """The generator of ``noise_prediction`` when it comes to the timesteps."""
+    generator = torch.Generator().manual_seed(0)
+    torch.rand(n, generator=generator)
+    return generator
 
 
 def test_record_and_load(tmp_path):
