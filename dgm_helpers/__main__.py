@@ -214,7 +214,7 @@ def parser():
     command.add_argument("--ema", type=float, default=0.9995, help="decay of the moving average of the weights")
     command.add_argument("--mirror", action="store_true", help="show each picture or its mirror image")
     command.add_argument("--weighting", choices=("simple", "elbo"), default="simple", help="weights of the timesteps in the loss")
-    command.add_argument("--channels", type=int, nargs=3, default=(32, 64, 96), help="widths of the U-Net")
+    command.add_argument("--channels", type=int, nargs=3, default=(24, 48, 72), help="widths of the U-Net")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--threads", type=int, help="processor threads (a resumed run is bit-identical only with the same number)")
     command.add_argument("--out", default="runs", help="folder of the runs")

@@ -1,5 +1,6 @@
 """The networks. They know shapes, times and classes, but no diffusion maths."""
 
+import itertools
 import math
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions around a shift and scale by the embedding of time and class."""
+    """Two 3×3 convolutions around a shift and scale by the embedding of time and class; at first the identity, or ``skip``."""
 
     def __init__(self, c_in, c_out, c_emb):
         super().__init__()
@@ -16,6 +17,8 @@ class ResidualBlock(nn.Module):
         self.emb = nn.Linear(c_emb, 2 * c_out)
         self.norm2, self.conv2 = nn.GroupNorm(8, c_out), nn.Conv2d(c_out, c_out, 3, padding=1)
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x, emb):
         h = self.conv1(F.silu(self.norm1(x)))
@@ -43,7 +46,8 @@ class SelfAttention(nn.Module):
 class UNet(nn.Module):
     r"""A small U-Net :math:`\epsilon_\theta(x_t, t, \text{class})` for square pictures, conditioned on time and, if wanted, class.
 
-    Three resolutions: full, half, quarter, with residual blocks on the way down and up and self-attention at the quarter.
+    Three resolutions: full, half, quarter. At each, two residual blocks on the way down and two on the way up, which see what
+    their counterparts made; between them, two more blocks around self-attention. The first estimate is zero.
 
     Parameters
     ----------
@@ -62,7 +66,7 @@ class UNet(nn.Module):
     After Ho et al. 2020, appendix B, scaled down.
     """
 
-    def __init__(self, channels=(32, 64, 96), n_classes=5):
+    def __init__(self, channels=(24, 48, 72), n_classes=5):
         super().__init__()
         if len(channels) != 3 or any(c < 8 or c % 8 for c in channels):
             raise ValueError(f"channels must be three positive multiples of 8, got {channels}")
@@ -70,16 +74,20 @@ class UNet(nn.Module):
             raise ValueError(f"n_classes must be at least 0, got {n_classes}")
         self.n_classes = n_classes
         self.config = {"channels": list(channels), "n_classes": n_classes}
-        a, b, c = channels
-        emb = 4 * a
+        first, last = channels[0], channels[-1]
+        emb = 4 * first
         self.time = nn.Sequential(nn.Linear(64, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.label = nn.Embedding(n_classes + 1, emb)
-        self.stem = nn.Conv2d(3, a, 3, padding=1)
-        self.down1, self.shrink1 = ResidualBlock(a, a, emb), nn.Conv2d(a, b, 3, stride=2, padding=1)
-        self.down2, self.shrink2 = ResidualBlock(b, b, emb), nn.Conv2d(b, c, 3, stride=2, padding=1)
-        self.middle1, self.attention, self.middle2 = ResidualBlock(c, c, emb), SelfAttention(c), ResidualBlock(c, c, emb)
-        self.up2, self.up1 = ResidualBlock(c + b, b, emb), ResidualBlock(b + a, a, emb)
-        self.head = nn.Sequential(nn.GroupNorm(8, a), nn.SiLU(), nn.Conv2d(a, 3, 3, padding=1))
+        self.stem = nn.Conv2d(3, first, 3, padding=1)
+        pairs = list(itertools.pairwise(channels))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+        self.grow = nn.ModuleList(nn.Sequential(nn.Conv2d(b, a, 1), nn.Upsample(scale_factor=2.0)) for a, b in pairs)
+        self.down = nn.ModuleList(nn.ModuleList(ResidualBlock(c, c, emb) for _ in range(2)) for c in channels)
+        self.up = nn.ModuleList(nn.ModuleList(ResidualBlock(2 * c, c, emb) for _ in range(2)) for c in channels)
+        self.middle1, self.attention, self.middle2 = ResidualBlock(last, last, emb), SelfAttention(last), ResidualBlock(last, last, emb)
+        self.head = nn.Sequential(nn.GroupNorm(8, first), nn.SiLU(), nn.Conv2d(first, 3, 3, padding=1))
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
 
     def forward(self, x, t, labels=None):
         """Estimate the noise in ``x`` (B, 3, H, W), H and W multiples of 4, at ``t`` (B,), for ``labels`` (B,) or none."""
@@ -90,11 +98,17 @@ class UNet(nn.Module):
         frequencies = torch.exp(-math.log(10_000) * torch.arange(32, device=x.device) / 32)
         angles = t[:, None] * frequencies
         emb = F.silu(self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.label(labels))
-        h1 = self.down1(self.stem(x), emb)
-        h2 = self.down2(self.shrink1(h1), emb)
-        h = self.middle2(self.attention(self.middle1(self.shrink2(h2), emb)), emb)
-        h = self.up2(torch.cat([F.interpolate(h, scale_factor=2.0), h2], dim=1), emb)
-        h = self.up1(torch.cat([F.interpolate(h, scale_factor=2.0), h1], dim=1), emb)
+        h, skips = self.stem(x), []
+        for level, blocks in enumerate(self.down):
+            h = self.shrink[level - 1](h) if level else h
+            for block in blocks:
+                h = block(h, emb)
+                skips.append(h)
+        h = self.middle2(self.attention(self.middle1(h, emb)), emb)
+        for level, blocks in reversed(list(enumerate(self.up))):
+            for block in blocks:
+                h = block(torch.cat([h, skips.pop()], dim=1), emb)
+            h = self.grow[level - 1](h) if level else h
         return self.head(h)
 
     def for_labels(self, labels):

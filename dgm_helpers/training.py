@@ -9,6 +9,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -134,7 +135,8 @@ def train(model, loss, data, *, epochs, batch_size=64, lr=2e-4, ema_decay=0.9995
     lr : float
         Learning rate, constant.
     ema_decay : float
-        In [0, 1): the average forgets over about 1/(1 − ``ema_decay``) steps.
+        In [0, 1): the average forgets over about 1/(1 − ``ema_decay``) steps. After k steps, (1 + k)/(10 + k) takes its place
+        while that is smaller, so that the initial weights are soon forgotten.
     generator : torch.Generator
         Source of the shuffling and, through ``loss``, of all other randomness.
     evaluate : callable, optional
@@ -170,7 +172,7 @@ def train(model, loss, data, *, epochs, batch_size=64, lr=2e-4, ema_decay=0.9995
 
 
 def _train(model, loss, data, epochs, batch_size, lr, ema_decay, generator, evaluate, checkpoint, settings):
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+    ema = AveragedModel(model, multi_avg_fn=partial(_warmed_up_average, ema_decay))
     optimizer = torch.optim.Adam(model.parameters(), lr)
     history, number = [], 0
     settings = {"batch_size": batch_size, "lr": lr, "ema_decay": ema_decay, "items": len(data[0]), **(settings or {})}
@@ -199,6 +201,10 @@ def _train(model, loss, data, epochs, batch_size, lr, ema_decay, generator, eval
         history.append({**entry, "seconds": time.perf_counter() - start})
         if checkpoint is not None:
             save_checkpoint(checkpoint, _state(model, ema, optimizer, generator), {"settings": settings, "history": history, "number": number})
+
+
+def _warmed_up_average(decay, averages, weights, number):
+    get_ema_multi_avg_fn(min(decay, (1 + int(number)) / (10 + int(number))))(averages, weights, number)
 
 
 def _state(model, ema, optimizer, generator):

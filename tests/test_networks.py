@@ -23,7 +23,7 @@ def test_answer_has_the_shape_of_the_input(net, side):
     assert net(x, t, y).shape == net(x, t).shape == x.shape
 
 
-@pytest.mark.parametrize("channels, parameters", [((32, 64, 96), 843_683), ((24, 48, 96), 670_419), ((32, 64, 128), 1_186_499)])
+@pytest.mark.parametrize("channels, parameters", [((24, 40, 56), 793_883), ((24, 48, 72), 1_174_443), ((24, 48, 96), 1_755_363)])
 def test_size(channels, parameters):
     assert sum(p.numel() for p in UNet(channels).parameters()) == parameters
 
