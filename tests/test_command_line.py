@@ -132,13 +132,14 @@ def test_every_record_of_the_repository_says_where_it_comes_from():
         assert {"date", "code", "device"} <= json.loads(path.read_text())["provenance"].keys()
 
 
-@pytest.mark.parametrize("name", ["sprites-dawnlike", "sprites-generated"])
-def test_released_weights_are_those_of_their_record(name):
+@pytest.mark.parametrize("name, epochs", [("sprites-dawnlike", 500), ("sprites-generated", 500), ("weighting-simple", 40), ("weighting-elbo", 40)])
+def test_released_weights_are_those_of_their_records(name, epochs):
     record, model = results.load(f"train-{name}"), load_pretrained(name)
     weights = results.FOLDER.parent / "dgm_helpers" / "weights" / f"{name}.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == record["weights_sha256"]
     assert model.info["settings"] == record["settings"] and model.info["steps"] == record["steps"]
-    assert len(record["history"]) == 500 and model.info["credit"] == record["credit"]
+    assert results.load(f"elbo-{name}")["weights_sha256"] == record["weights_sha256"]
+    assert len(record["history"]) == epochs and model.info["credit"] == record["credit"]
 
 
 def test_pictures_survive_the_way_to_tensors_and_back():

@@ -9,7 +9,11 @@ from dgm_helpers.networks import UNet
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    return UNet((8, 16, 24), n_classes=5).eval()
+    net = UNet((8, 16, 24), n_classes=5).eval()
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return net
 
 
 def batch(n=3, side=16):
@@ -26,6 +30,16 @@ def test_answer_has_the_shape_of_the_input(net, side):
 @pytest.mark.parametrize("channels, parameters", [((24, 40, 56), 793_883), ((24, 48, 72), 1_174_443), ((24, 48, 96), 1_755_363)])
 def test_size(channels, parameters):
     assert sum(p.numel() for p in UNet(channels).parameters()) == parameters
+
+
+def test_the_first_estimate_is_zero_and_the_first_step_changes_it():
+    torch.manual_seed(0)
+    net = UNet((8, 16, 24))
+    x, t, y = batch()
+    assert (net(x, t, y) == 0).all()
+    (net(x, t, y) - x).square().mean().backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    assert (net(x, t, y) != 0).any()
 
 
 def test_answer_depends_on_picture_time_and_class(net):

@@ -61,13 +61,15 @@ def test_training_finds_the_regression_weights():
     torch.testing.assert_close(ema.weight, torch.tensor([[1.0, -2.0, 0.5]]), atol=0.02, rtol=0)
 
 
-def test_average_is_the_exponential_moving_average():
+def test_average_is_the_exponential_moving_average_with_its_warm_up():
     weights, g = [], torch.Generator().manual_seed(0)
     model = nn.Linear(1, 1)
     data = (torch.ones(3, 1),)
     for step in train(model, lambda net, x, generator: net(x).square().flatten(), data, epochs=3, batch_size=1, ema_decay=0.5, generator=g):
         weights.append(model.weight.item())
-        average = weights[0] if len(weights) == 1 else 0.5 * average + 0.5 * weights[-1]
+        k = len(weights) - 1
+        decay = min(0.5, (1 + k) / (10 + k))  # reaches 0.5 at k = 8
+        average = decay * average + (1 - decay) * weights[-1] if k else weights[0]
         assert step.ema.weight.item() == pytest.approx(average, abs=1e-6)
 
 
