@@ -31,6 +31,12 @@ def check_data(name, x, like=None):
         raise ValueError(f"{name} must be finite, got NaN or infinity")
 
 
+def check_generator(generator):
+    """Raise TypeError unless ``generator`` is a torch.Generator."""
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
+
+
 def at(coefficient, t, x):
     """Pick ``coefficient[t]``, shaped to multiply ``x``: float64 (B, 1, …, 1)."""
     return coefficient.to(t.device)[t].reshape(-1, *[1] * (x.ndim - 1))

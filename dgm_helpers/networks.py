@@ -122,3 +122,49 @@ class UNet(nn.Module):
             return self(x_t, t, labels)
 
         return eps_model
+
+
+class ScoreMLP(nn.Module):
+    r"""A multilayer perceptron :math:`s_\theta(x)`, or :math:`s_\theta(x,\sigma)` if ``conditional``, for points.
+
+    Its activation (SiLU) is smooth, so that the losses that differentiate the score in x can train it. The conditional network
+    reads :math:`\log\sigma` beside x and divides its answer by :math:`\sigma`, since the score of a density with noise of that
+    level is about :math:`1/\sigma` large (Song & Ermon 2019, section 4.2).
+
+    Parameters
+    ----------
+    dim : int
+        Coordinates of a point.
+    width, depth : int
+        Size and number of the hidden layers.
+    conditional : bool
+
+    Raises
+    ------
+    ValueError
+        If ``dim``, ``width`` or ``depth`` is not a positive int.
+    """
+
+    def __init__(self, dim=2, width=128, depth=3, conditional=False):
+        super().__init__()
+        for name, value in (("dim", dim), ("width", width), ("depth", depth)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive int, got {value!r}")
+        self.config = {"dim": dim, "width": width, "depth": depth, "conditional": conditional}
+        sizes = [dim + 1 if conditional else dim, *[width] * depth]
+        hidden = [layer for a, b in zip(sizes[:-1], sizes[1:], strict=True) for layer in (nn.Linear(a, b), nn.SiLU())]
+        self.net = nn.Sequential(*hidden, nn.Linear(width, dim))
+
+    def forward(self, x, sigma=None):
+        """Estimate the score at ``x`` (B, dim); ``sigma``, a positive float or (B,), is for the conditional network only."""
+        if x.ndim != 2 or x.shape[1] != self.config["dim"]:
+            raise ValueError(f"x must have shape (B, {self.config['dim']}), got {tuple(x.shape)}")
+        if not self.config["conditional"]:
+            if sigma is not None:
+                raise ValueError("sigma must not be given to a network that is not conditional")
+            return self.net(x)
+        sigma = torch.as_tensor(0.0 if sigma is None else sigma, dtype=x.dtype, device=x.device)
+        if sigma.shape not in ((), x.shape[:1]) or not (sigma > 0).all():
+            raise ValueError(f"sigma must be a positive number, or one for each of {len(x)} points, got {sigma}")
+        sigma = sigma.expand(len(x))[:, None]
+        return self.net(torch.cat([x, sigma.log()], dim=1)) / sigma

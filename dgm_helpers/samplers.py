@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from .diffusion import at, check_data, check_t, eps_from_x0, perturb_input, posterior, predict, x0_from_eps
+from .diffusion import at, check_data, check_generator, check_t, eps_from_x0, perturb_input, posterior, predict, x0_from_eps
 from .schedules import timesteps
 
 
@@ -56,7 +56,7 @@ def reverse_process(eps_model, schedule, x, timesteps, step, *, generator):
         raise ValueError(f"timesteps must be at least two strictly falling numbers, got {timesteps.tolist()}")
     if timesteps[0] > schedule.T or timesteps[-1] < 0:
         raise ValueError(f"timesteps must lie in 0…{schedule.T}, got {int(timesteps[-1])}…{int(timesteps[0])}")
-    _check_generator(generator)
+    check_generator(generator)
     return _reverse_process(eps_model, schedule, x, timesteps.tolist(), step, generator)
 
 
@@ -164,7 +164,7 @@ def sample_ddim(eps_model, schedule, shape, *, steps=50, eta=0.0, generator):
 
 def _sample(eps_model, schedule, shape, steps, step, generator):
     taus = timesteps(schedule.T, steps)
-    _check_generator(generator)
+    check_generator(generator)
     x = torch.randn(shape, generator=generator, device=generator.device)
     for state in reverse_process(eps_model, schedule, x, taus, step, generator=generator):
         pass
@@ -216,8 +216,3 @@ def clipped(eps_model, schedule, low=-1.0, high=1.0):
         return eps_from_x0(schedule, x_t, t, x0_hat)
 
     return clipped_model
-
-
-def _check_generator(generator):
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
