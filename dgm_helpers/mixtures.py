@@ -1,5 +1,6 @@
 r"""Mixtures of Gaussians: the data set whose density, score and reverse process are known exactly."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,8 +116,7 @@ class GaussianMixture:
         TypeError, ValueError
             If a dtype, shape or range is wrong, or the data hold NaN.
         """
-        log_components, _ = self._components(x, sigma)
-        return log_components.logsumexp(1).to(x.dtype)
+        return torch.cat([log_components.logsumexp(1) for log_components, _ in self._components(x, sigma)]).to(x.dtype)
 
     def score(self, x, sigma=0.0):
         r"""The gradient of :meth:`log_prob` in ``x``, (B, d): :math:`-\sum_k r_k(x)\,(\Sigma_k+\sigma^2 I)^{-1}(x-\mu_k)`.
@@ -124,8 +124,8 @@ class GaussianMixture:
         :math:`r_k` is the probability of component k given x (book equation :eq:`eq-mixture-score`). Arguments and errors as
         in :meth:`log_prob`.
         """
-        log_components, pull = self._components(x, sigma)
-        return -torch.einsum("bk,bkd->bd", log_components.softmax(1), pull).to(x.dtype)
+        parts = self._components(x, sigma)
+        return -torch.cat([torch.einsum("bk,bkd->bd", log_components.softmax(1), pull) for log_components, pull in parts]).to(x.dtype)
 
     def diffused(self, schedule, t):
         r"""The density of :math:`x_t`, another mixture: means :math:`\sqrt{\bar\alpha_t}\mu_k`, covariances :math:`\bar\alpha_t\Sigma_k+(1-\bar\alpha_t)I`.
@@ -181,7 +181,7 @@ class GaussianMixture:
             raise ValueError(f"x_t must be a tensor of shape {tuple(self.means.shape[1:])}, got {getattr(x_t, 'shape', x_t)}")
         a_s, a = schedule.alpha_bar[s], schedule.alpha_bar[t] / schedule.alpha_bar[s]
         before, after = self.diffused(schedule, s), self.diffused(schedule, t)
-        log_components, pull = after._components(x_t[None].double(), 0.0)  # pull = C_t⁻¹ (x_t − m_t)
+        ((log_components, pull),) = after._components(x_t[None].double(), 0.0)  # pull = C_t⁻¹ (x_t − m_t)
         v = before.variances
         gain = torch.einsum("kij,kj->ki", v, pull[0]) if v.ndim == 3 else v.reshape(len(v), -1) * pull[0]
         variances = self._covariances(lambda u: (a_s * u + 1 - a_s) * (1 - a) / (a * (a_s * u + 1 - a_s) + 1 - a))
@@ -202,7 +202,10 @@ class GaussianMixture:
         return (matrices + matrices.mT) / 2
 
     def _components(self, x, sigma):
-        """The log of each weighted component at ``x``, (B, K), and its pull (Σ + σ²I)⁻¹(x − μ), (B, K, d), in float64."""
+        """The log of each weighted component at ``x``, (B, K), and its pull (Σ + σ²I)⁻¹(x − μ), (B, K, d), in float64.
+
+        Yields them for 20,000 points at a time: several times faster than all at once, and small in memory.
+        """
         check_data("x", x)
         d = self.means.shape[1]
         if x.ndim != 2 or x.shape[1] != d:
@@ -210,16 +213,19 @@ class GaussianMixture:
         sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device)
         if sigma.shape not in ((), x.shape[:1]) or not (sigma >= 0).all() or not sigma.isfinite().all():
             raise ValueError(f"sigma must be a finite number of at least 0, or one for each of {len(x)} points, got {sigma}")
+        means, log_weights = self.means.to(x.device), self.weights.to(x.device).log()
         values, vectors = (y if y is None else y.to(x.device) for y in self._eigen)
-        v = values + sigma.square().reshape(-1, 1, 1)
-        along = x.double()[:, None] - self.means.to(x.device)
-        if vectors is not None:
-            along = torch.einsum("bki,kij->bkj", along, vectors)
-        pull = along / v
-        log_det = v.log().sum(-1) * (d / v.shape[-1])
-        squares = (along * pull) @ along.new_ones(d)  # a sum over d, several times faster than sum(-1)
-        log_components = self.weights.to(x.device).log() - (squares + log_det + d * math.log(2 * math.pi)) / 2
-        return log_components, pull if vectors is None else torch.einsum("bkj,kij->bki", pull, vectors)
+        sigmas = sigma.split(20_000) if sigma.ndim else itertools.repeat(sigma)
+        for part, level in zip(x.double().split(20_000), sigmas):
+            v = values + level.square().reshape(-1, 1, 1)
+            along = part[:, None] - means
+            if vectors is not None:
+                along = torch.einsum("bki,kij->bkj", along, vectors)
+            pull = along / v
+            log_det = v.log().sum(-1) * (d / v.shape[-1])
+            squares = (along * pull) @ along.new_ones(d)  # a sum over d, several times faster than sum(-1)
+            log_components = log_weights - (squares + log_det + d * math.log(2 * math.pi)) / 2
+            yield log_components, pull if vectors is None else torch.einsum("bkj,kij->bki", pull, vectors)
 
 
 def _check_step(name, t, low, high):

@@ -74,6 +74,16 @@ def test_far_away_and_at_every_noise_level_nothing_is_nan(form):
         assert score.isfinite().all() and ((score * x).sum(1) < 0).all()  # it points back
 
 
+def test_many_points_are_the_same_as_few():
+    mixture, g = random_mixture("full", 2), generator(10)
+    x, sigma = 3 * randn(50_001, 2, g=g), rand(50_001, g=g)
+    rows = torch.tensor([0, 19_999, 20_000, 40_000, 50_000])
+    for level, few in ((sigma, sigma[rows]), (0.3, 0.3)):
+        torch.testing.assert_close(mixture.score(x, level)[rows], mixture.score(x[rows], few), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(mixture.log_prob(x, level)[rows], mixture.log_prob(x[rows], few), rtol=1e-12, atol=1e-12)
+    assert mixture.score(x[:0]).shape == (0, 2) and mixture.log_prob(x[:0]).shape == (0,)
+
+
 def test_one_gaussian_has_a_linear_score():
     covariance = torch.tensor([[2.0, 0.6], [0.6, 1.0]], dtype=torch.float64)
     mixture, x = GaussianMixture([1.0], [[1.0, -2.0]], covariance[None]), randn(20, 2, g=generator())
