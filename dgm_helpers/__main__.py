@@ -160,6 +160,8 @@ def evaluate_bound(args):
         torch.set_num_threads(args.threads)
     made_with, start = results.provenance(), time.perf_counter()
     model, schedule = load_pretrained(args.weights), NoiseSchedule.linear()
+    if "settings" not in model.info:
+        raise ValueError(f"--weights {args.weights} does not say which data trained it; give a network that the train command wrote")
     settings = model.info["settings"]
     data = sprites.load_sprites(settings["source"], cache=args.cache)
     if data.sha256 != settings["data_sha256"]:

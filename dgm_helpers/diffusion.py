@@ -267,6 +267,7 @@ def elbo_terms(eps_model, schedule, x0, *, generator, variance="small", levels=N
         ``eps_model`` returns another shape or NaN.
     """
     check_data("x0", x0)
+    check_generator(generator)
     sigma2 = variance if isinstance(variance, torch.Tensor) else reverse_variances(schedule, variance)
     if sigma2.shape != schedule.alpha_bar.shape or not (sigma2[1:] > 0).all() or not sigma2.isfinite().all():
         raise ValueError(f"variance must hold T + 1 = {schedule.T + 1} numbers, positive from index 1 on, got {sigma2}")

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from .diffusion import at, check_data, check_t
+from .diffusion import at, check_data, check_generator, check_t
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +89,10 @@ class GaussianMixture:
         return torch.einsum("k,kij->ij", self.weights, matrices + away[:, :, None] * away[:, None, :])
 
     def sample(self, n, *, generator):
-        """Draw ``n`` points, float64 (n, d); ValueError unless ``n`` is an int of at least 0."""
+        """Draw ``n`` points, float64 (n, d); ValueError unless ``n`` is an int of at least 0, TypeError without a generator."""
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"n must be an int of at least 0, got {n!r}")
+        check_generator(generator)
         d = self.means.shape[1]
         k = torch.multinomial(self.weights, max(n, 1), replacement=True, generator=generator)[:n]
         values, vectors = self._eigen

@@ -205,6 +205,7 @@ X0 = torch.zeros(2, 3)
         (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), variance="huge"), ValueError, "variance must be"),
         (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), variance=torch.ones(40)), ValueError, "T \\+ 1 = 41 numbers"),
         (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), variance=torch.zeros(41)), ValueError, "positive from index 1"),
+        (lambda: elbo_terms(no_noise, SHORT, X0, generator=3), TypeError, "generator must be a torch.Generator, got int"),
         (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), levels=1), ValueError, "levels must be an int of at least 2"),
         (lambda: elbo_terms(no_noise, SHORT, X0 + 0.1, generator=generator(), levels=256), ValueError, "x0 must take 256 evenly spaced"),
         (lambda: elbo_terms(no_noise, SHORT, X0 + 3, generator=generator(), levels=3), ValueError, "x0 must take 3 evenly spaced"),

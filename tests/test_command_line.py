@@ -89,6 +89,9 @@ def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monke
         assert sum(first[variance]["pictures"]) == pytest.approx(2 * first[variance]["bits_per_value"])
     assert first["small"]["terms"][-1] == first["large"]["terms"][-1] > 0  # the prior's term
     assert "bits per value" in capsys.readouterr().out
+    save_pretrained(tmp_path / "bare.safetensors", net, {})
+    with pytest.raises(SystemExit, match="does not say which data trained it"):
+        main(["evaluate", "--weights", str(tmp_path / "bare.safetensors"), "--n", "2"])
     with pytest.raises(SystemExit, match="--n must be at most 894"):
         main([*arguments, "--n", "895"])
     save_pretrained(tmp_path / "other.safetensors", net, {"settings": {**settings, "data_sha256": "0"}})
