@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
 from . import results, sprites
 from .diffusion import elbo_terms, elbo_weights, simple_loss
-from .networks import UNet
+from .networks import VAE, SpriteClassifier, UNet
 from .samplers import clipped, sample_ddim, sample_ddpm
 from .schedules import NoiseSchedule, timesteps
 from .training import load_checkpoint, load_pretrained, save_pretrained, train, weights_file
@@ -22,12 +23,9 @@ from .training import load_checkpoint, load_pretrained, save_pretrained, train, 
 SPLITS = {"group": sprites.split_by_group, "random": sprites.split_at_random}
 
 
-def noise_prediction(model, x0, labels, generator, *, schedule, mirror=False, weighting="simple", drop_label=0.1):
+def noise_prediction(model, x0, labels, generator, *, schedule, weighting="simple", drop_label=0.1):
     """The loss of each picture at a uniform t in 1…T, weighted by 1 or as in the bound; a tenth of the labels become "no class"."""
     n = len(x0)
-    if mirror:
-        flip = torch.rand(n, generator=generator) < 0.5
-        x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
     labels = labels.masked_fill(torch.rand(n, generator=generator) < drop_label, model.n_classes)
     t = torch.randint(1, schedule.T + 1, (n,), generator=generator)
     noise = torch.randn(x0.shape, generator=generator)
@@ -48,21 +46,62 @@ def fixed_loss(model, x0, labels, *, schedule, seed=0):
     return torch.cat([simple_loss(partial(model, labels=y), schedule, x, u, e) for x, y, u, e in batches]).mean().item()
 
 
+def reconstruction(model, x0, labels, generator):
+    """The loss of the VAE."""
+    return model.negative_elbo(x0, labels, generator)
+
+
+def fixed_bound(model, x0, labels, *, seed=0):
+    """The mean negative bound of the VAE over pictures, with noise from a fixed seed."""
+    with torch.no_grad():
+        return model.negative_elbo(x0, labels, torch.Generator().manual_seed(seed)).mean().item()
+
+
+def cross_entropy(model, x0, labels, generator):
+    """The loss of the classifier; it needs no randomness."""
+    return F.cross_entropy(model(x0), labels, reduction="none")
+
+
+@torch.no_grad()
+def accuracy(model, x0, labels):
+    """The share of pictures that the classifier puts into their class."""
+    return (model(x0).argmax(1) == labels).float().mean().item()
+
+
+def mirrored(loss, model, x0, labels, generator):
+    """``loss`` on each picture or its mirror image, by the toss of a coin."""
+    flip = torch.rand(len(x0), generator=generator) < 0.5
+    return loss(model, torch.where(flip[:, None, None, None], x0.flip(-1), x0), labels, generator)
+
+
 def train_sprites(args):
-    """Train the U-Net by the assignment's recipe, resuming where a checkpoint is found; write weights and a record."""
+    """Train a network on sprites, resuming where a checkpoint is found; write weights and a record."""
     if args.threads:
         torch.set_num_threads(args.threads)
     made_with = results.provenance()
     schedule = NoiseSchedule.linear()
     data = sprites.load_sprites(args.source, cache=args.cache)
     seen, held_out = SPLITS[args.split](data)
-    compared = [x[:256] for x in seen.tensors()], [x[:256] for x in held_out.tensors()]
-
-    def evaluate(ema):
-        return {f"ema_{name}_loss": fixed_loss(ema, *x, schedule=schedule) for name, x in zip(("train", "held_out"), compared, strict=True)}
+    compared = [x[: None if args.network == "classifier" else 256] for x in held_out.tensors()], [x[:256] for x in seen.tensors()]
+    shown = seen.tensors()
+    if args.distinct is not None:
+        if not 1 <= args.distinct <= len(seen):
+            raise ValueError(f"--distinct must lie in 1…{len(seen)}, the number of training pictures, got {args.distinct}")
+        shown = [x[torch.arange(len(seen)) % args.distinct] for x in shown]
 
     torch.manual_seed(args.seed)  # the initial weights
-    model = UNet(tuple(args.channels), n_classes=len(data.classes))
+    if args.network == "unet":
+        model = UNet(tuple(args.channels), n_classes=len(data.classes))
+        loss = partial(noise_prediction, schedule=schedule, weighting=args.weighting)
+        measure, unit = partial(fixed_loss, schedule=schedule), "loss"
+    elif args.network == "vae":
+        model, loss, measure, unit = VAE(n_classes=len(data.classes)), reconstruction, fixed_bound, "loss"
+    else:
+        model, loss, measure, unit = SpriteClassifier(n_classes=len(data.classes)), cross_entropy, accuracy, "accuracy"
+
+    def evaluate(ema):
+        return {f"ema_{name}_{unit}": measure(ema, *x) for name, x in zip(("held_out", "train"), compared, strict=True)}
+
     run = Path(args.out) / args.name
     checkpoint = run / "checkpoint.safetensors"
     settings = {
@@ -70,14 +109,15 @@ def train_sprites(args):
         "data_sha256": data.sha256,
         "split": args.split,
         "mirror": args.mirror,
-        "weighting": args.weighting,
+        **({"weighting": args.weighting} if args.network == "unet" else {}),
+        **({"distinct": args.distinct} if args.distinct else {}),
         "seed": args.seed,
         "network": model.config,
     }
     steps = train(
         model,
-        partial(noise_prediction, schedule=schedule, mirror=args.mirror, weighting=args.weighting),
-        seen.tensors(),
+        partial(mirrored, loss) if args.mirror else loss,
+        shown,
         epochs=args.epochs,
         batch_size=args.batch_size,
         lr=args.lr,
@@ -206,7 +246,8 @@ def _empty_folder(path):
 def parser():
     top = argparse.ArgumentParser(prog="python -m dgm_helpers", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True)
-    command = commands.add_parser("train", help="train the sprite denoiser; resumes from its checkpoint")
+    command = commands.add_parser("train", help="train a network on sprites; resumes from its checkpoint")
+    command.add_argument("--network", choices=("unet", "vae", "classifier"), default="unet", help="denoiser, cheap generator, or features")
     command.add_argument("--source", default="generated", help="generated, dawnlike, original or a folder")
     command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
     command.add_argument("--split", choices=SPLITS, default="group")
@@ -215,6 +256,7 @@ def parser():
     command.add_argument("--lr", type=float, default=2e-4)
     command.add_argument("--ema", type=float, default=0.9995, help="decay of the moving average of the weights")
     command.add_argument("--mirror", action="store_true", help="show each picture or its mirror image")
+    command.add_argument("--distinct", type=int, help="show only so many training pictures, each repeated, as many in all")
     command.add_argument("--weighting", choices=("simple", "elbo"), default="simple", help="weights of the timesteps in the loss")
     command.add_argument("--channels", type=int, nargs=3, default=(24, 48, 72), help="widths of the U-Net")
     command.add_argument("--seed", type=int, default=0)

@@ -113,9 +113,7 @@ class UNet(nn.Module):
 
     def for_labels(self, labels):
         """The noise predictor ``eps_model(x_t, t)`` of the given ``labels`` (B,), without gradients."""
-        labels = torch.as_tensor(labels)
-        if labels.dtype != torch.int64 or (len(labels) and not 0 <= labels.min() <= labels.max() <= self.n_classes):
-            raise ValueError(f"labels must be int64 in 0…{self.n_classes}, got {labels}")
+        labels = _checked_labels(labels, self.n_classes)
 
         @torch.no_grad()
         def eps_model(x_t, t):
@@ -147,9 +145,7 @@ class ScoreMLP(nn.Module):
 
     def __init__(self, dim=2, width=128, depth=3, conditional=False):
         super().__init__()
-        for name, value in (("dim", dim), ("width", width), ("depth", depth)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive int, got {value!r}")
+        _check_positive(dim=dim, width=width, depth=depth)
         self.config = {"dim": dim, "width": width, "depth": depth, "conditional": conditional}
         sizes = [dim + 1 if conditional else dim, *[width] * depth]
         hidden = [layer for a, b in zip(sizes[:-1], sizes[1:], strict=True) for layer in (nn.Linear(a, b), nn.SiLU())]
@@ -168,3 +164,159 @@ class ScoreMLP(nn.Module):
             raise ValueError(f"sigma must be a positive number, or one for each of {len(x)} points, got {sigma}")
         sigma = sigma.expand(len(x))[:, None]
         return self.net(torch.cat([x, sigma.log()], dim=1)) / sigma
+
+
+class VAE(nn.Module):
+    r"""A variational autoencoder of 16×16 pictures given their class: one small decoder evaluation makes a picture.
+
+    Encoder :math:`q(z\mid x,\text{class})=\mathcal N(\mu,\operatorname{diag}\sigma_z^2)`, prior :math:`\mathcal N(0,I)`, decoder
+    :math:`p(x\mid z,\text{class})=\mathcal N(\hat x,\sigma^2 I)` with one learned variance :math:`\sigma^2` for all values.
+
+    Parameters
+    ----------
+    latent, width : int
+        Size of z, and channels of the first convolution; positive.
+    n_classes : int
+        Positive.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not a positive int.
+
+    Notes
+    -----
+    Kingma & Welling 2014; the shared learned variance is that of Rybkin, Daniilidis & Levine 2021, section 3.
+    """
+
+    def __init__(self, latent=32, width=32, n_classes=5):
+        super().__init__()
+        _check_positive(latent=latent, width=width, n_classes=n_classes)
+        self.config = {"latent": latent, "width": width, "n_classes": n_classes}
+        self.n_classes = n_classes
+        maps, hidden = 2 * width * 4 * 4, 256
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=2, padding=1), nn.SiLU(), nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), nn.SiLU(), nn.Flatten()
+        )
+        self.moments = nn.Sequential(nn.Linear(maps + n_classes, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent))
+        self.decoder = nn.Sequential(
+            nn.Linear(latent + n_classes, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, maps),
+            nn.SiLU(),
+            nn.Unflatten(1, (2 * width, 4, 4)),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+        self.log_variance = nn.Parameter(torch.zeros(()))
+
+    def negative_elbo(self, x, labels, generator):
+        """The negative variational bound of each picture, in nats, (B,), with one draw of z; ``x`` (B, 3, 16, 16), ``labels`` (B,)."""
+        mean, log_var = self.moments(self._with_class(self.encoder(x), labels)).chunk(2, dim=1)
+        z = mean + (log_var / 2).exp() * torch.randn(mean.shape, generator=generator, device=x.device)
+        error = (x - self.decoder(self._with_class(z, labels))).square()
+        nll = (error / self.log_variance.exp() + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+        return nll + (mean.square() + log_var.exp() - log_var - 1).sum(1) / 2
+
+    def _with_class(self, h, labels):
+        return torch.cat([h, F.one_hot(labels, self.n_classes).to(h.dtype)], dim=1)
+
+    @torch.no_grad()
+    def sample(self, labels, *, generator):
+        """Draw a picture, float32 (B, 3, 16, 16) in [−1, 1], for each of ``labels`` (B,): the decoder's mean at a random z."""
+        labels = _checked_labels(labels, self.n_classes - 1)
+        return self.decoder(self._with_class(torch.randn(len(labels), self.config["latent"], generator=generator), labels))
+
+
+class PCAGaussian:
+    """A Gaussian for each class, fitted along the principal components of its pictures: the poorest generator of the book.
+
+    Parameters
+    ----------
+    x : float tensor (N, C, H, W) in [−1, 1]
+        Training pictures, at least two of each class.
+    labels : int64 tensor (N,)
+        The classes 0, 1, …, each of them present.
+    n_components : int
+        Kept components of a class, positive; fewer where the class has fewer.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than two pictures or ``n_components`` is not a positive int.
+    """
+
+    def __init__(self, x, labels, n_components=64):
+        _check_positive(n_components=n_components)
+        self.shape, self.means, self.factors = x.shape[1:], [], []
+        for label in range(int(labels.max()) + 1):
+            rows = x[labels == label].flatten(1)
+            if len(rows) < 2:
+                raise ValueError(f"labels must hold every class at least twice, got class {label} {len(rows)} times")
+            mean = rows.mean(0)
+            _, spread, directions = torch.linalg.svd(rows - mean, full_matrices=False)
+            self.means.append(mean)
+            self.factors.append(spread[:n_components, None] / math.sqrt(len(rows) - 1) * directions[:n_components])
+
+    def sample(self, labels, *, generator):
+        """Draw a picture, float32 (B, C, H, W) clipped to [−1, 1], for each of ``labels`` (B,)."""
+        labels = _checked_labels(labels, len(self.means) - 1)
+        z = torch.randn(len(labels), max(map(len, self.factors)), generator=generator)
+        x = torch.empty(len(labels), self.shape.numel())
+        for label, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
+            rows = labels == label
+            x[rows] = mean + z[rows, : len(factor)] @ factor
+        return x.clamp(-1, 1).reshape(-1, *self.shape)
+
+
+class SpriteClassifier(nn.Module):
+    """A small convolutional classifier of pictures, for its features.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Size of the penultimate layer, and number of classes; positive.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not a positive int.
+    """
+
+    def __init__(self, n_features=64, n_classes=5):
+        super().__init__()
+        _check_positive(n_features=n_features, n_classes=n_classes)
+        self.config = {"n_features": n_features, "n_classes": n_classes}
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.GroupNorm(8, 64),
+            nn.SiLU(),
+            nn.Conv2d(64, 64, 3, stride=2, padding=1),
+            nn.GroupNorm(8, 64),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(64 * 4 * 4, n_features),
+            nn.SiLU(),
+        )
+        self.head = nn.Linear(n_features, n_classes)
+
+    def forward(self, x):
+        """The logits (B, n_classes) of ``x`` (B, 3, 16, 16); ``self.features(x)`` is the layer before, (B, n_features)."""
+        return self.head(self.features(x))
+
+
+def _check_positive(**numbers):
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a positive int, got {value!r}")
+
+
+def _checked_labels(labels, largest):
+    labels = torch.as_tensor(labels)
+    if labels.dtype != torch.int64 or labels.ndim != 1 or (len(labels) and not 0 <= labels.min() <= labels.max() <= largest):
+        raise ValueError(f"labels must be int64 (B,) in 0…{largest}, got {labels}")
+    return labels
