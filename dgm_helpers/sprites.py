@@ -183,6 +183,9 @@ def split_at_random(sprites, *, seed=0):
     return sprites.subset(np.sort(order[:cut])), sprites.subset(np.sort(order[cut:]))
 
 
+SPLITS = {"group": split_by_group, "random": split_at_random}
+
+
 def _shuffled(n, seed):
     bits = np.random.PCG64(seed)
     return np.argsort(bits.random_raw(n), kind="stable")
