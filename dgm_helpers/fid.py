@@ -21,9 +21,10 @@ def frechet_distance(mean1, cov1, mean2, cov2):
 
     It is
     :math:`\lVert\mu_1-\mu_2\rVert^2+\operatorname{tr}\bigl(\Sigma_1+\Sigma_2-2(\Sigma_1^{1/2}\Sigma_2\Sigma_1^{1/2})^{1/2}\bigr)`:
-    Heusel et al. 2017, equation 6, in a symmetric form. The last trace is the sum of the roots of the eigenvalues of
-    :math:`L^\top\Sigma_2L` for any :math:`LL^\top=\Sigma_1`. L is a Cholesky factor where these eigenvalues stand clear of rounding.
-    Elsewhere the trace is the sum of the singular values of a product of two roots, where directions without variance count 0.
+    Heusel et al. 2017, equation 6, in a symmetric form; book equation :eq:`eq-frechet`. The last trace is the sum of the roots of the
+    eigenvalues of :math:`L^\top\Sigma_2L` for any :math:`LL^\top=\Sigma_1`. L is a Cholesky factor where these eigenvalues stand clear
+    of rounding. Elsewhere the trace is the sum of the singular values of a product of two roots, where directions without variance
+    count 0.
 
     Parameters
     ----------
@@ -176,8 +177,9 @@ def _feature_batches(pictures, features):
 def fid(real, fake, *, features):
     r"""The Fréchet distance of two sets of pictures: :func:`frechet_distance` of the Gaussians with their features' moments.
 
-    Heusel et al. 2017, equation 6. The estimate is biased upwards, by about c/n with n pictures a side and c depending on the
-    features, so that only distances with equal n compare; see :func:`noise_floor`. Features are summed up batch by batch, not kept.
+    Heusel et al. 2017, equation 6; book equation :eq:`eq-fid`. The estimate is biased upwards, by about c/n with n pictures a side and
+    c depending on the features, so that only distances with equal n compare; see :func:`noise_floor`. Features are summed up batch by
+    batch, not kept.
 
     Parameters
     ----------
@@ -229,8 +231,9 @@ def noise_floor(real, n, *, features, generator, repetitions=10):
 
     A generator as good as the data would score ``mean``. The spread is the standard deviation of one distance, over
     ``repetitions`` splits of the same pictures. If the features are Gaussian with covariance eigenvalues :math:`\lambda_i`, the mean
-    is :math:`\frac1n\bigl(\frac52\sum_i\lambda_i+\sum_{ij}\frac{\lambda_i\lambda_j}{\lambda_i+\lambda_j}\bigr)` to first order in 1/n, and
-    :math:`D(D+5)/(2n)` if they are whitened. Copies of one picture on both sides lower it: give distinct pictures.
+    is :math:`\frac1n\bigl(\frac52\sum_i\lambda_i+\sum_{ij}\frac{\lambda_i\lambda_j}{\lambda_i+\lambda_j}\bigr)` to first order
+    in 1/n, book equation :eq:`eq-fid-bias`, and :math:`D(D+5)/(2n)` if they are whitened. Copies of one picture on both sides lower it:
+    give distinct pictures.
 
     Parameters
     ----------
@@ -276,9 +279,9 @@ def kid(real, fake, *, features):
     r"""The kernel distance of two sets of pictures and its standard error, as ``(distance, standard_error)``.
 
     The unbiased estimate of the squared maximum mean discrepancy with the kernel :math:`k(x,y)=(x^\top y/D+1)^3` (Bińkowski et al.
-    2018, section 4.1; Gretton et al. 2012, equation 3), over all pairs. Its mean is 0 for equal distributions at every n, so it can be
-    negative. The standard error is the jackknife's, leaving out each picture in turn; for equal distributions it is too large,
-    by up to :math:`\sqrt2`.
+    2018, section 4.1; Gretton et al. 2012, equation 3; book equation :eq:`eq-kid`), over all pairs. Its mean is 0 for equal
+    distributions at every n, so it can be negative. The standard error is the jackknife's, leaving out each picture in turn; for equal
+    distributions it is too large, by up to :math:`\sqrt2`.
 
     Arguments and errors as in :func:`fid`, but at least three pictures a side. All features are kept in memory.
     """
