@@ -112,8 +112,7 @@ def ddim_step(schedule, x_t, eps, t, s, noise, eta=0.0):
     Song, Meng & Ermon 2021, equations 12 and 16; book equation :eq:`eq-ddim-step`. ``eta`` lies in [0, 1]: 0 is deterministic,
     1 is DDPM with the small variance. Other parameters, and errors, as in :func:`ddpm_step`.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta must lie in [0, 1], got {eta}")
+    _check_eta(eta)
     check_data("noise", noise, like=x_t)
     check_t("t", t, x_t, schedule.T, lowest=1)
     check_t("s", s, x_t, schedule.T)
@@ -123,6 +122,11 @@ def ddim_step(schedule, x_t, eps, t, s, noise, eta=0.0):
     sigma2 = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
     x0_hat = x0_from_eps(schedule, x_t, t, eps)
     return (a_s.sqrt() * x0_hat + (1 - a_s - sigma2).sqrt() * eps + sigma2.sqrt() * noise).to(x_t.dtype)
+
+
+def _check_eta(eta):
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in [0, 1], got {eta}")
 
 
 def sample_ddpm(eps_model, schedule, shape, *, steps=None, variance="small", generator):
@@ -166,9 +170,58 @@ def _sample(eps_model, schedule, shape, steps, step, generator):
     taus = timesteps(schedule.T, steps)
     check_generator(generator)
     x = torch.randn(shape, generator=generator, device=generator.device)
-    for state in reverse_process(eps_model, schedule, x, taus, step, generator=generator):
+    return _last(reverse_process(eps_model, schedule, x, taus, step, generator=generator))
+
+
+def _last(states):
+    for state in states:
         pass
     return state.x
+
+
+def sample_es_ddpm(eps_model, schedule, proposals, *, stop_at, steps=None, eta=1.0, generator):
+    r"""Early-Stopped DDPM: noise the samples of another generator to t = ``stop_at``, and denoise them from there.
+
+    Lyu et al. 2022, section 4; book equation :eq:`eq-es-start`. The network is called ``steps`` times, and never at t > ``stop_at``.
+
+    Parameters
+    ----------
+    eps_model, schedule
+        As in :func:`reverse_process`.
+    proposals : float tensor (B, …)
+        Samples of the other generator.
+    stop_at : int
+        The timestep :math:`T'` in 0…T; 0 returns the proposals, and T almost forgets them.
+    steps : int, optional
+        Number of evenly spaced steps in 1…``stop_at``; all by default.
+    eta : float
+        As in :func:`ddim_step`; 1 is DDPM with the small variance.
+    generator : torch.Generator
+        Source of the noise, on the device of the proposals.
+
+    Returns
+    -------
+    float tensor like ``proposals``
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, if ``proposals``, ``stop_at``, ``steps`` or ``eta`` are wrong; at its step, if the model returns another
+        shape or NaN.
+    """
+    check_data("proposals", proposals)
+    if not isinstance(stop_at, int) or not 0 <= stop_at <= schedule.T:
+        raise ValueError(f"stop_at must be an int in 0…{schedule.T}, got {stop_at!r}")
+    steps = stop_at if steps is None else steps
+    if not isinstance(steps, int) or not min(stop_at, 1) <= steps <= stop_at:
+        raise ValueError(f"steps must be an int in 1…stop_at = {stop_at}, got {steps!r}")
+    _check_eta(eta)
+    check_generator(generator)
+    if stop_at == 0:
+        return proposals
+    noise = torch.randn(proposals.shape, generator=generator, device=proposals.device, dtype=proposals.dtype)
+    x = perturb_input(schedule, proposals, torch.full((len(proposals),), stop_at, device=proposals.device), noise)
+    return _last(reverse_process(eps_model, schedule, x, timesteps(stop_at, steps), partial(ddim_step, eta=eta), generator=generator))
 
 
 def invert_ddim(eps_model, schedule, x0, *, steps=50):
@@ -216,3 +269,13 @@ def clipped(eps_model, schedule, low=-1.0, high=1.0):
         return eps_from_x0(schedule, x_t, t, x0_hat)
 
     return clipped_model
+
+
+def epsilon_scaled(eps_model, scale):
+    r"""The noise predictor :math:`\hat\epsilon/\lambda` with :math:`\lambda` = ``scale``, slightly above 1: epsilon scaling.
+
+    Ning et al. 2024, equation 9; book equation :eq:`eq-es-epsilon-scaling`. ValueError unless ``scale`` is positive and finite.
+    """
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"scale must be positive and finite, got {scale}")
+    return lambda x_t, t: eps_model(x_t, t) / scale

@@ -93,7 +93,7 @@ def timesteps(T, n, spacing="uniform"):
     Parameters
     ----------
     T : int
-        Number of noising steps of the schedule.
+        The timestep to start from: the number of noising steps of the schedule, or an earlier one.
     n : int
         Number of sampling steps, 1 ≤ n ≤ T.
     spacing : {"uniform", "quadratic"}

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from dgm_helpers.diffusion import perturb_input
-from dgm_helpers.samplers import clipped, ddim_step, ddpm_step, invert_ddim, reverse_process, sample_ddim, sample_ddpm
+from dgm_helpers.samplers import (
+    clipped,
+    ddim_step,
+    ddpm_step,
+    epsilon_scaled,
+    invert_ddim,
+    reverse_process,
+    sample_ddim,
+    sample_ddpm,
+    sample_es_ddpm,
+)
 from dgm_helpers.schedules import NoiseSchedule, timesteps
 
 SCHEDULE = NoiseSchedule.linear()
@@ -181,3 +191,125 @@ def test_bad_arguments(changes, error, message):
 def test_steps_outside_1_to_T(steps):
     with pytest.raises(ValueError, match="number of steps.*1…1000"):
         sample_ddim(gaussian_eps, SCHEDULE, (1, 1), steps=steps, generator=generator())
+
+
+# Early-Stopped DDPM
+
+
+@pytest.mark.parametrize("steps", [None, 0])
+def test_stopping_at_0_returns_the_proposals_without_a_call(steps):
+    proposals = torch.randn(3, 2, 4, generator=generator())
+    assert torch.equal(sample_es_ddpm(None, SCHEDULE, proposals, stop_at=0, steps=steps, generator=generator()), proposals)
+
+
+@pytest.mark.parametrize("stop_at, steps, taus", [(200, 4, [200, 150, 100, 50]), (3, None, [3, 2, 1]), (1000, 1, [1000])])
+def test_the_network_is_called_steps_times_from_stop_at_on(stop_at, steps, taus):
+    called = []
+
+    def eps_model(x, t):
+        called.append(t.unique().item())
+        return gaussian_eps(x, t)
+
+    x = sample_es_ddpm(eps_model, SCHEDULE, torch.zeros(5, 1), stop_at=stop_at, steps=steps, generator=generator())
+    assert called == taus and x.shape == (5, 1)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("stop_at, steps", [(1, None), (50, None), (400, 200), (1000, 250)])
+def test_proposals_that_are_data_give_data_for_any_stop(stop_at, steps, eta):
+    n = 20_000
+    first = torch.rand(n, generator=generator(1)) < WEIGHTS[0]
+    k = (~first).long()
+    data = MEANS[k] + SPREAD[k].sqrt()[:, None] * torch.randn(n, 2, generator=generator(2))
+    x = sample_es_ddpm(mixture_eps, SCHEDULE, data, stop_at=stop_at, steps=steps, eta=eta, generator=generator(3))
+    in_first = x[:, 0] < x[:, 1]
+    assert abs(in_first.double().mean().item() - 0.2) < 4 * math.sqrt(0.2 * 0.8 / n)
+    for mode, rows in enumerate((in_first, ~in_first)):
+        points, v = x[rows], SPREAD[mode].item()
+        m = len(points)
+        assert (points.mean(0) - MEANS[mode]).abs().max() < 4 * math.sqrt(v / m) + 0.02
+        covariance = points.T.cov()
+        assert (covariance.diag() / v - 1).abs().max() < 4 * math.sqrt(2 / m) + 0.03  # 3%: discretisation
+        assert abs(covariance[0, 1].item()) < 4 * v / math.sqrt(m)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_wrong_gaussian_proposals_come_out_as_the_affine_recursion_says(eta):
+    """N(0, 1) proposals for N(MEAN, VARIANCE) data: mean and variance step by step, from the stop on."""
+    stop_at, steps, n = 100, 20, 20_000
+    a = SCHEDULE.alpha_bar[stop_at].item()
+    mean, var = 0.0, a * 1.0 + 1 - a
+    taus = timesteps(stop_at, steps).tolist()
+    for t, s in zip(taus[:-1], taus[1:], strict=True):
+        a_t, a_s = SCHEDULE.alpha_bar[t].item(), SCHEDULE.alpha_bar[s].item()
+        sigma2 = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
+        slope = math.sqrt(1 - a_t) / (a_t * VARIANCE + 1 - a_t)  # of the noise estimate
+        gain = math.sqrt(a_s / a_t) * (1 - math.sqrt(1 - a_t) * slope) + math.sqrt(1 - a_s - sigma2) * slope
+        mean = gain * (mean - math.sqrt(a_t) * MEAN) + math.sqrt(a_s) * MEAN
+        var = gain**2 * var + sigma2
+    x = sample_es_ddpm(
+        gaussian_eps, SCHEDULE, torch.randn(n, 1, generator=generator(4)), stop_at=stop_at, steps=steps, eta=eta, generator=generator(5)
+    )
+    assert abs(x.mean().item() - mean) < 4 * math.sqrt(var / n)
+    assert abs(x.var().item() / var - 1) < 4 * math.sqrt(2 / n)
+
+
+def test_stopping_at_T_agrees_with_ddim_whatever_the_proposals():
+    """The two start from N(√ᾱ_T x, 1 − ᾱ_T) and N(0, 1), 0.006 |x| apart: the same law within the sampling error."""
+    n = 20_000
+    es = sample_es_ddpm(mixture_eps, SCHEDULE, torch.full((n, 2), 3.0), stop_at=1000, steps=100, eta=0.0, generator=generator(6))
+    ddim = sample_ddim(mixture_eps, SCHEDULE, (n, 2), steps=100, generator=generator(7))
+    for angle in (0.0, 0.7, 1.6, 2.4):
+        direction = torch.tensor([math.cos(angle), math.sin(angle)])
+        grid = torch.linspace(-8, 8, 65)
+        difference = ((es @ direction)[:, None] < grid).double().mean(0) - ((ddim @ direction)[:, None] < grid).double().mean(0)
+        assert difference.abs().max() < 2 * math.sqrt(2 / n)  # Kolmogorov-Smirnov at a level of 0.07%
+
+
+def test_the_same_seed_gives_the_same_early_stopped_samples():
+    a, b = (sample_es_ddpm(mixture_eps, SCHEDULE, torch.ones(4, 2), stop_at=30, generator=generator(8)) for _ in range(2))
+    assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"proposals": torch.zeros(2)}, ValueError, "proposals must have a batch axis"),
+        ({"proposals": torch.zeros(2, 1, dtype=torch.uint8)}, TypeError, "proposals must be a floating-point tensor, got torch.uint8"),
+        ({"proposals": torch.full((2, 1), math.nan)}, ValueError, "proposals must be finite"),
+        ({"stop_at": -1}, ValueError, "stop_at must be an int in 0…1000, got -1"),
+        ({"stop_at": 1001}, ValueError, "stop_at must be an int in 0…1000, got 1001"),
+        ({"stop_at": 0.5}, ValueError, "stop_at must be an int in 0…1000, got 0.5"),
+        ({"stop_at": math.nan}, ValueError, "stop_at must be an int in 0…1000, got nan"),
+        ({"steps": 0}, ValueError, "steps must be an int in 1…stop_at = 100, got 0"),
+        ({"steps": 101}, ValueError, "steps must be an int in 1…stop_at = 100, got 101"),
+        ({"steps": 2.5}, ValueError, "steps must be an int in 1…stop_at = 100, got 2.5"),
+        ({"stop_at": 0, "steps": 1}, ValueError, "steps must be an int in 1…stop_at = 0, got 1"),
+        ({"eta": 1.5}, ValueError, r"eta must lie in \[0, 1\], got 1.5"),
+        ({"eta": math.nan}, ValueError, r"eta must lie in \[0, 1\], got nan"),
+        ({"generator": 0}, TypeError, "generator must be a torch.Generator, got int"),
+    ],
+)
+def test_bad_arguments_of_early_stopping_are_refused_before_any_call(changes, error, message):
+    def eps_model(x, t):
+        raise AssertionError("the network was called")
+
+    arguments = {"proposals": torch.zeros(2, 1), "stop_at": 100, "generator": generator()} | changes
+    with pytest.raises(error, match=message):
+        sample_es_ddpm(eps_model, SCHEDULE, **arguments)
+
+
+def test_a_network_that_answers_in_another_shape():
+    with pytest.raises(ValueError, match=r"eps_model must return a tensor of shape \(2, 1\), got \(2, 0\)"):
+        sample_es_ddpm(lambda x, t: x[:, :0], SCHEDULE, torch.zeros(2, 1), stop_at=100, generator=generator())
+
+
+def test_epsilon_scaling_divides_the_noise_estimate():
+    x, t = torch.randn(3, 2, generator=generator()), torch.tensor([1, 500, 1000])
+    torch.testing.assert_close(epsilon_scaled(mixture_eps, 1.25)(x, t) * 1.25, mixture_eps(x, t))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
+def test_epsilon_scaling_by_other_numbers_is_refused(scale):
+    with pytest.raises(ValueError, match="scale must be positive and finite"):
+        epsilon_scaled(mixture_eps, scale)

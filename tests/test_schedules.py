@@ -75,6 +75,7 @@ def test_timesteps_fall_strictly_from_T_to_0(T, n, spacing):
 def test_timesteps_values():
     assert timesteps(1000, 4).tolist() == [1000, 750, 500, 250, 0]
     assert timesteps(1000, 4, "quadratic").tolist() == [1000, 562, 250, 62, 0]
+    assert timesteps(200, 4).tolist() == [200, 150, 100, 50, 0]
     assert timesteps(5, 5, "quadratic").tolist() == [5, 4, 3, 2, 1, 0]
 
 
