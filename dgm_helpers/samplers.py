@@ -182,7 +182,7 @@ def _last(states):
 def sample_es_ddpm(eps_model, schedule, proposals, *, stop_at, steps=None, eta=1.0, generator):
     r"""Early-Stopped DDPM: noise the samples of another generator to t = ``stop_at``, and denoise them from there.
 
-    Lyu et al. 2022, section 4; book equation :eq:`eq-es-start`. The network is called ``steps`` times, and never at t > ``stop_at``.
+    Lyu et al. 2022; book equation :eq:`eq-es-start`. The network is called ``steps`` times, and never at t > ``stop_at``.
 
     Parameters
     ----------
@@ -272,9 +272,9 @@ def clipped(eps_model, schedule, low=-1.0, high=1.0):
 
 
 def epsilon_scaled(eps_model, scale):
-    r"""The noise predictor :math:`\hat\epsilon/\lambda` with :math:`\lambda` = ``scale``, slightly above 1: epsilon scaling.
+    r"""The noise predictor :math:`\hat\epsilon/b` with :math:`b` = ``scale``, slightly above 1: epsilon scaling.
 
-    Ning et al. 2024, equation 9; book equation :eq:`eq-es-epsilon-scaling`. ValueError unless ``scale`` is positive and finite.
+    Ning et al. 2024; book equation :eq:`eq-es-epsilon-scaling`. ValueError unless ``scale`` is positive and finite.
     """
     if not 0 < scale < float("inf"):
         raise ValueError(f"scale must be positive and finite, got {scale}")
