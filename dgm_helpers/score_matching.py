@@ -15,8 +15,8 @@ from .diffusion import check_data, check_generator
 def exact_score_matching(score, x):
     r"""The loss :math:`\frac12\lVert s(x)\rVert^2+\operatorname{tr}\nabla s(x)`, with the trace by one backward pass for each coordinate.
 
-    Hyvärinen 2005, theorem 1; Song & Ermon 2019, equation 1. At the true score its mean is
-    :math:`-\frac12\,\mathbb E\lVert\nabla\log p\rVert^2`.
+    Hyvärinen 2005, theorem 1; Song & Ermon 2019, equation 1; book equation :eq:`eq-exact-score-matching`. At the true
+    score its mean is :math:`-\frac12\,\mathbb E\lVert\nabla\log p\rVert^2`.
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ def exact_score_matching(score, x):
 def sliced_score_matching(score, x, *, generator, variance_reduced=False):
     r"""The loss :math:`v^\top\nabla s(x)\,v+\frac12(v^\top s(x))^2` for a random direction v: one backward pass in any dimension.
 
-    Song, Garg, Shi & Ermon 2019 ("Sliced score matching"), section 3. The coordinates of v are independent signs ±1
-    (Rademacher), one v for each item. Then :math:`\mathbb E[vv^\top]=I`, so the mean over v is :func:`exact_score_matching`; and
-    the variance over v of :math:`v^\top M v`, which is :math:`2\sum_{i\ne j}M_{ij}^2` for symmetric M, is never above that of
-    normal directions, :math:`2\sum_{ij}M_{ij}^2`.
+    Song, Garg, Shi & Ermon 2019 ("Sliced score matching"), section 3; book equation :eq:`eq-sliced`. The coordinates of v are
+    independent signs ±1 (Rademacher), one v for each item. Then :math:`\mathbb E[vv^\top]=I`, so the mean over v is
+    :func:`exact_score_matching`; and the variance over v of :math:`v^\top M v`, which is :math:`2\sum_{i\ne j}M_{ij}^2` for
+    symmetric M (book equation :eq:`eq-slice-variance`), is never above that of normal directions, :math:`2\sum_{ij}M_{ij}^2`.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def sliced_score_matching(score, x, *, generator, variance_reduced=False):
     generator : torch.Generator
         Source of v.
     variance_reduced : bool
-        Replace the second term by its mean :math:`\frac12\lVert s(x)\rVert^2` (Song & Ermon 2019, equation 3): M is then the
-        symmetric part of :math:`\nabla s`, otherwise that plus :math:`\frac12 ss^\top`.
+        Replace the second term by its mean :math:`\frac12\lVert s(x)\rVert^2` (Song & Ermon 2019, equation 3; book equation
+        :eq:`eq-sliced-reduced`): M is then the symmetric part of :math:`\nabla s`, otherwise that plus :math:`\frac12 ss^\top`.
 
     Returns
     -------
@@ -82,8 +82,8 @@ def sliced_score_matching(score, x, *, generator, variance_reduced=False):
 def denoising_score_matching(score, x, sigma, *, generator):
     r"""The loss :math:`\frac12\lVert s(\tilde x)+\epsilon/\sigma^2\rVert^2` at :math:`\tilde x=x+\epsilon`, with no derivative of s.
 
-    Here :math:`\epsilon\sim\mathcal N(0,\sigma^2I)`. Vincent 2011, section 4.2; Song & Ermon 2019, equation 5. It fits the score
-    of the *perturbed* density :math:`p_\sigma=p*\mathcal N(0,\sigma^2I)`. At that score its mean is
+    Here :math:`\epsilon\sim\mathcal N(0,\sigma^2I)`. Vincent 2011, section 4.2; Song & Ermon 2019, equation 5; book equation
+    :eq:`eq-dsm`. It fits the score of the *perturbed* density :math:`p_\sigma=p*\mathcal N(0,\sigma^2I)`. At that score its mean is
     :math:`\frac12\bigl(d/\sigma^2-\mathbb E\lVert\nabla\log p_\sigma\rVert^2\bigr)`, which grows as :math:`\sigma` falls.
 
     Parameters
