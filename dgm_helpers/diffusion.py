@@ -146,7 +146,7 @@ def eps_from_x0(schedule, x_t, t, x0):
 def score_from_eps(schedule, t, eps):
     r"""The score of the noised density, :math:`\nabla\log q(x_t)=-\hat\epsilon/\sqrt{1-\bar\alpha_t}`, for t ≥ 1.
 
-    Book equation :eq:`eq-tweedie`; ``eps`` is (B, …). Errors as in :func:`perturb_input`.
+    Book equations :eq:`eq-tweedie` and :eq:`eq-eps-score`; ``eps`` is (B, …). Errors as in :func:`perturb_input`.
     """
     a = _checked_alpha_bar(schedule, eps, t, "eps", eps, lowest=1)
     return (-eps / (1 - a).sqrt()).to(eps.dtype)
