@@ -122,8 +122,8 @@ class GaussianMixture:
     def score(self, x, sigma=0.0):
         r"""The gradient of :meth:`log_prob` in ``x``, (B, d): :math:`-\sum_k r_k(x)\,(\Sigma_k+\sigma^2 I)^{-1}(x-\mu_k)`.
 
-        :math:`r_k` is the probability of component k given x (book equation :eq:`eq-mixture-score`). Arguments and errors as
-        in :meth:`log_prob`.
+        :math:`r_k` is the probability of component k given x (book equation :eq:`eq-perturbed-mixture-score`). Arguments and
+        errors as in :meth:`log_prob`.
         """
         parts = self._components(x, sigma)
         return -torch.cat([torch.einsum("bk,bkd->bd", log_components.softmax(1), pull) for log_components, pull in parts]).to(x.dtype)
