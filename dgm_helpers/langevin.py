@@ -34,9 +34,9 @@ class ChainDiverged(ArithmeticError):
 def gradient_ascent(score, x, *, step_size, steps, trajectory=False):
     r"""Climb to a mode: :math:`x\leftarrow x+\frac\alpha2 s(x)`, Langevin dynamics without its noise.
 
-    The factor ½ keeps one :math:`\alpha` comparable with :func:`langevin`; it is plain gradient ascent on :math:`\log p` with rate
-    :math:`\alpha/2`. On a Gaussian of variance :math:`s^2` each step multiplies the distance to the mean by
-    :math:`1-\alpha/(2s^2)`.
+    Book equation :eq:`eq-gradient-ascent`. The factor ½ keeps one :math:`\alpha` comparable with :func:`langevin`; it is plain
+    gradient ascent on :math:`\log p` with rate :math:`\alpha/2`. On a Gaussian of variance :math:`s^2` each step multiplies the
+    distance to the mean by :math:`1-\alpha/(2s^2)`.
 
     Parameters
     ----------
@@ -70,8 +70,9 @@ def gradient_ascent(score, x, *, step_size, steps, trajectory=False):
 def langevin(score, x, *, step_size, steps, generator, trajectory=False):
     r"""Unadjusted Langevin dynamics, :math:`x\leftarrow x+\frac\alpha2 s(x)+\sqrt\alpha\,z` with fresh standard normal z.
 
-    Song & Ermon 2019, equation 4. As :math:`\alpha\to0` the chain keeps p; at a finite step it keeps another density: for
-    :math:`\mathcal N(0,s^2)` that with variance :math:`s^2/(1-\alpha/(4s^2))`, and none if :math:`\alpha\ge4s^2`.
+    Song & Ermon 2019, equation 4; book equation :eq:`eq-langevin`. As :math:`\alpha\to0` the chain keeps p; at a finite step it
+    keeps another density: for :math:`\mathcal N(0,s^2)` that with variance :math:`s^2/(1-\alpha/(4s^2))`, and none if
+    :math:`\alpha\ge4s^2` (book equation :eq:`eq-langevin-variance`).
 
     ``generator`` (torch.Generator) is the source of z, one draw per step. Other parameters, result and errors as in
     :func:`gradient_ascent`.
@@ -132,7 +133,8 @@ def metropolis_langevin(log_prob, score, x, *, step_size, steps, generator):
     r"""Langevin dynamics that keeps p exactly at any step size: each step is a proposal, accepted or not.
 
     The proposal :math:`y\sim q(\cdot\mid x)=\mathcal N(x+\frac\alpha2 s(x),\alpha I)` is accepted with probability
-    :math:`\min\bigl(1,\frac{p(y)\,q(x\mid y)}{p(x)\,q(y\mid x)}\bigr)`; a rejected chain stays. Roberts & Tweedie 1996 (MALA).
+    :math:`\min\bigl(1,\frac{p(y)\,q(x\mid y)}{p(x)\,q(y\mid x)}\bigr)`; a rejected chain stays. Roberts & Tweedie 1996
+    (MALA); book equation :eq:`eq-mala`.
 
     Parameters
     ----------
