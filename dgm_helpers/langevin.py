@@ -85,8 +85,9 @@ def langevin(score, x, *, step_size, steps, generator, trajectory=False):
 def annealed_langevin(score, x, sigmas, *, step_size, steps_per_level, generator, trajectory=False):
     r"""Langevin dynamics at falling noise levels, with the step :math:`\alpha_i=\alpha\,\sigma_i^2/\sigma_L^2` at level i.
 
-    Song & Ermon 2019, algorithm 1. ``step_size`` is :math:`\alpha`, the step at the last and smallest level
-    :math:`\sigma_L`; the result is a draw of the density perturbed by :math:`\sigma_L`, up to the errors of the steps.
+    Song & Ermon 2019, algorithm 1; book equation :eq:`eq-annealed-langevin`. ``step_size`` is :math:`\alpha`, the step at the last
+    and smallest level :math:`\sigma_L`; the result is a draw of the density perturbed by :math:`\sigma_L`, up to the errors of the
+    steps.
 
     Parameters
     ----------

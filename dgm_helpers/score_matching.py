@@ -119,8 +119,8 @@ def denoising_score_matching(score, x, sigma, *, generator):
 def noise_conditional_score_matching(score, x, sigmas, *, generator):
     r"""Denoising score matching at a noise level drawn for each item, times :math:`\sigma^2` so that every level counts alike.
 
-    Song & Ermon 2019, equations 5 and 6 with :math:`\lambda(\sigma)=\sigma^2`; the mean over the levels is estimated by one
-    level, uniform among ``sigmas``, for each item.
+    Song & Ermon 2019, equations 5 and 6 with :math:`\lambda(\sigma)=\sigma^2`; book equation :eq:`eq-noise-conditional`.
+    The mean over the levels is estimated by one level, uniform among ``sigmas``, for each item.
 
     Parameters
     ----------
