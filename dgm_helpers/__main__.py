@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from . import evaluation, results, sprites
+from . import evaluation, fid, results, sprites
 from .diffusion import elbo_terms, elbo_weights, simple_loss
 from .networks import VAE, SpriteClassifier, UNet
 from .samplers import clipped, sample_ddim, sample_ddpm
@@ -236,7 +236,7 @@ def evaluate_fid(args):
         rows = [("real", None)]
     else:
         rows = [run.row(args.sampler, steps, args.proposals, stop_at, args.eps_scale, args.batch, args.seed) for stop_at in args.stop_at for steps in args.steps]
-    features = None
+    real = None
     for name, recipe in rows:
         path = Path(args.out) / f"{run.data.source}-{name}-{args.n}.json"
         if path.exists() and (known := json.loads(path.read_text()))["recipe"] == recipe and known["weights_sha256"] == run.weights_sha256:
@@ -248,11 +248,12 @@ def evaluate_fid(args):
             summary = {"seconds_per_picture": seconds, "pictures_sha256": hashlib.sha256(pictures.tobytes()).hexdigest()}
         else:
             pictures, summary = None, {}
-        features = features or run.feature_sets()
-        real = run.reference(2 * args.n)
+        if real is None:
+            real, features = run.reference(2 * args.n), run.feature_sets()
+            real_sets = {key: fid.extract_features(sprites.to_tensor(real), function) for key, function in features.items()}
         summary = {"row": name, "n": args.n, "recipe": recipe, "weights_sha256": run.weights_sha256, "data_sha256": run.data.sha256, **summary}
         summary["reference_sha256"] = hashlib.sha256(real.tobytes()).hexdigest()
-        summary["features"] = evaluation.measure(real, pictures, features, seed=args.seed)
+        summary["features"] = evaluation.measure(real_sets, pictures, features, seed=args.seed)
         summary["seconds"] = time.perf_counter() - start
         print(f"wrote {results.record(path.stem, summary, made_with=made_with, folder=args.out)}")
 

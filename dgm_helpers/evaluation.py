@@ -167,14 +167,15 @@ def draw(sampler, labels, recipe, *, n, folder):
     return torch.cat(pictures).numpy(), seconds / n
 
 
-def measure(real, fake, features, *, seed):
-    """Distances from uint8 pictures ``fake`` (n, …) to the first n of ``real`` (2n, …), for each of the named ``features``.
+def measure(real_sets, fake, features, *, seed):
+    """Distances from uint8 pictures ``fake`` (n, …) to n real ones, for each of the named ``features``.
 
-    Without ``fake``: the noise floor, real against real at the same n.
+    ``real_sets`` holds the features of 2n real pictures by the same names, of which the first n are used. Without ``fake``: the
+    noise floor, real against real at the same n.
     """
-    summary, n = {}, len(real) // 2
+    summary = {}
     for name, function in features.items():
-        real_features = fid.extract_features(sprites.to_tensor(real), function)
+        real_features, n = real_sets[name], len(real_sets[name]) // 2
         generator, resamples = torch.Generator().manual_seed(seed), 200 if real_features.shape[1] < 500 else 40
         if fake is None:
             mean, spread = fid.noise_floor(real_features, n, features=None, generator=generator)
