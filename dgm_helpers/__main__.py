@@ -231,6 +231,8 @@ def evaluate_bound(args):
 
 def evaluate_fid(args):
     """Record Fréchet and kernel distances from sampled pictures to real ones, for each --stop-at and --steps; recorded rows are skipped."""
+    if args.n < 3 or args.batch < 1 or args.n % args.batch:
+        raise ValueError(f"--n must be at least 3 and a multiple of --batch, got {args.n} and {args.batch}")
     run = evaluation.Run(args.weights, args.cache, args.threads, compiled=args.compile)
     if args.sampler == "real":
         rows = [("real", None)]
@@ -243,14 +245,14 @@ def evaluate_fid(args):
             print(f"{path} is there already")
             continue
         made_with, start = results.provenance(), time.perf_counter()
+        if real is None:
+            real, features = run.reference(2 * args.n), run.feature_sets()
+            real_sets = {key: fid.extract_features(sprites.to_tensor(real), function) for key, function in features.items()}
         if recipe:
             pictures, seconds = run.draw(name, recipe, args.n, args.pictures)
             summary = {"seconds_per_picture": seconds, "pictures_sha256": hashlib.sha256(pictures.tobytes()).hexdigest()}
         else:
             pictures, summary = None, {}
-        if real is None:
-            real, features = run.reference(2 * args.n), run.feature_sets()
-            real_sets = {key: fid.extract_features(sprites.to_tensor(real), function) for key, function in features.items()}
         summary = {"row": name, "n": args.n, "recipe": recipe, "weights_sha256": run.weights_sha256, "data_sha256": run.data.sha256, **summary}
         summary["reference_sha256"] = hashlib.sha256(real.tobytes()).hexdigest()
         summary["features"] = evaluation.measure(real_sets, pictures, features, seed=args.seed)

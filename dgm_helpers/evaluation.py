@@ -54,6 +54,8 @@ class Run:
             raise ValueError(f"--proposals and --stop-at must be given together, got {proposals} and {stop_at}")
         if sampler == "train":
             return "train", {"sampler": "train", "batch": batch, "seed": seed}
+        if stop_at is not None and not 0 <= stop_at <= self.schedule.T:
+            raise ValueError(f"--stop-at must lie in 0…{self.schedule.T}, got {stop_at}")
         if stop_at != 0:
             timesteps(stop_at or self.schedule.T, steps)
         recipe = {
@@ -73,14 +75,9 @@ class Run:
         parts = [*([f"es-{Path(proposals).stem.split('-')[0]}-{stop_at}"] if proposals else []), *([f"scaled-{eps_scale}"] if eps_scale else [])]
         return "-".join([*parts, *([sampler, str(steps)] if recipe["steps"] else [])]), recipe
 
-    def draw(self, name, recipe, n, folder):
-        """The n pictures of a row, uint8 (n, 16, 16, 3), and the processor seconds of one: see :func:`draw`."""
+    def sampler(self, recipe):
+        """The function ``sampler(labels, generator)`` of a recipe."""
         x, labels = self.train.tensors()
-        if recipe["sampler"] == "train":
-            rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(recipe["seed"]))[:n]
-            if n > len(x):
-                raise ValueError(f"--n must be at most {len(x)}, the number of training pictures, got {n}")
-            return self.train.images[rows], 0.0
         if recipe["proposals"]:
             proposer = PCAGaussian(x, labels) if recipe["proposals"] == "pca" else load_pretrained(recipe["proposals"])
 
@@ -90,13 +87,22 @@ class Run:
                 eps_model = epsilon_scaled(eps_model, recipe["eps_scale"])
             eps_model = clipped(eps_model, self.schedule)
             if recipe["proposals"]:
-                x = proposer.sample(y, generator=generator)
-                steps, eta = recipe["steps"], {"ddpm": 1.0, "ddim": 0.0}[recipe["sampler"]]
-                return sample_es_ddpm(eps_model, self.schedule, x, stop_at=recipe["stop_at"], steps=steps, eta=eta, generator=generator)
+                eta = 1.0 if recipe["sampler"] == "ddpm" else 0.0
+                options = {"stop_at": recipe["stop_at"], "steps": recipe["steps"], "eta": eta, "generator": generator}
+                return sample_es_ddpm(eps_model, self.schedule, proposer.sample(y, generator=generator), **options)
             sample = sample_ddpm if recipe["sampler"] == "ddpm" else sample_ddim
-            return sample(eps_model, self.schedule, (len(y), *x.shape[1:]), steps=recipe["steps"], generator=generator)
+            return sample(eps_model, self.schedule, (len(y), 3, sprites.SIDE, sprites.SIDE), steps=recipe["steps"], generator=generator)
 
-        return draw(sampler, labels, recipe, n=n, folder=Path(folder) / f"{self.name.removeprefix('sprites-')}-{name}")
+        return sampler
+
+    def draw(self, name, recipe, n, folder):
+        """The n pictures of a row, uint8 (n, 16, 16, 3), and the processor seconds of one: see :func:`draw`."""
+        if recipe["sampler"] == "train":
+            if n > len(self.train):
+                raise ValueError(f"--n must be at most {len(self.train)}, the number of training pictures, got {n}")
+            rows = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(recipe["seed"]))[:n]
+            return self.train.images[rows], 0.0
+        return draw(self.sampler(recipe), self.train.tensors()[1], recipe, n=n, folder=Path(folder) / f"{self.name.removeprefix('sprites-')}-{name}")
 
     def reference(self, n):
         """n real pictures, uint8: freshly drawn ones of the generated set, else distinct pictures of the set in random order."""
@@ -108,13 +114,12 @@ class Run:
         return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[:n]]
 
     def feature_sets(self):
-        """The features of the distances, by name."""
+        """The features of the distances, by name; a classifier is released for the generated set only."""
         x, _ = self.train.tensors()
-        return {
-            "classifier": load_pretrained(f"classifier-{self.data.source}").features,
-            "imagenet": fid.imagenet_features(),
-            "pca": fid.pca_features(x, 64),
-        }
+        features = {"imagenet": fid.imagenet_features(), "pca": fid.pca_features(x, 64)}
+        if self.data.source == "generated":
+            features = {"classifier": load_pretrained("classifier-generated").features, **features}
+        return features
 
 
 def draw(sampler, labels, recipe, *, n, folder):

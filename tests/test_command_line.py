@@ -53,7 +53,7 @@ def test_sample_writes_the_same_pictures_for_the_same_seed(tmp_path, weights):
         (["data", "--source", "nowhere"], "source must be .*'nowhere'"),
         (["sample", "--weights", "nowhere", "--out", "x"], "name must be one of"),
         (["sample", "--n", "0", "--out", "x"], "--n and --batch must be positive, got 0 and 50"),
-        (["evaluate", "--n", "1"], "--n must be at least 2 and --batch positive, got 1 and 64"),
+        (["evaluate", "bound", "--n", "1"], "--n must be at least 2 and --batch positive, got 1 and 64"),
         (["train", "--epochs", "0"], "epochs must be a positive int, got 0"),
     ],
 )
@@ -78,7 +78,7 @@ def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monke
     data, net = load_sprites(), UNet((8, 8, 8))
     settings = {"source": "generated", "split": "group", "data_sha256": data.sha256}
     save_pretrained(tmp_path / "net.safetensors", net, {"settings": settings})
-    arguments = ["evaluate", "--weights", str(tmp_path / "net.safetensors"), "--n", "2", "--seed", "3", "--out", str(tmp_path)]
+    arguments = ["evaluate", "bound", "--weights", str(tmp_path / "net.safetensors"), "--n", "2", "--seed", "3", "--out", str(tmp_path)]
     main(arguments)
     first = results.load("elbo-net", tmp_path)
     main(arguments)
@@ -91,12 +91,12 @@ def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monke
     assert "bits per value" in capsys.readouterr().out
     save_pretrained(tmp_path / "bare.safetensors", net, {})
     with pytest.raises(SystemExit, match="does not say which data trained it"):
-        main(["evaluate", "--weights", str(tmp_path / "bare.safetensors"), "--n", "2"])
+        main(["evaluate", "bound", "--weights", str(tmp_path / "bare.safetensors"), "--n", "2"])
     with pytest.raises(SystemExit, match="--n must be at most 894"):
         main([*arguments, "--n", "895"])
     save_pretrained(tmp_path / "other.safetensors", net, {"settings": {**settings, "data_sha256": "0"}})
     with pytest.raises(SystemExit, match="was trained on data with SHA-256 0"):
-        main(["evaluate", "--weights", str(tmp_path / "other.safetensors"), "--n", "2"])
+        main(["evaluate", "bound", "--weights", str(tmp_path / "other.safetensors"), "--n", "2"])
 
 
 def test_weighting_by_the_bound_changes_the_training_loss():

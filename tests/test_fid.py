@@ -8,6 +8,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from dgm_helpers import fid as fid_module
 from dgm_helpers.fid import (
     compare_distances,
     extract_features,
@@ -357,3 +358,12 @@ POINTS = torch.zeros(8, 3)
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_imagenet_features_see_pixels_enlarged_four_times():
+    features = fid_module.imagenet_features()
+    x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    y = features(x)
+    assert y.shape == (3, 1280) and y.min() >= 0  # ReLU6 before the mean
+    torch.testing.assert_close(features(x[1:2]), y[1:2], atol=1e-4, rtol=1e-3)  # pictures do not see each other
+    assert (features(x.flip(-1)) - y).abs().max() > 0.01

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dgm_helpers.networks import UNet
+from dgm_helpers.networks import VAE, PCAGaussian, SpriteClassifier, UNet
 
 
 @pytest.fixture
@@ -117,5 +117,61 @@ def test_bad_shape(net, shape):
 
 @pytest.mark.parametrize("labels", [[0, 6], [-1, 0], [0.0, 1.0]])
 def test_bad_labels(net, labels):
-    with pytest.raises(ValueError, match="labels must be int64 in 0…5, got"):
+    with pytest.raises(ValueError, match=r"labels must be int64 \(B,\) in 0…5, got"):
         net.for_labels(labels)
+
+
+def vae_batch(n=6):
+    g = torch.Generator().manual_seed(1)
+    return torch.rand(n, 3, 16, 16, generator=g) * 2 - 1, torch.arange(n) % 5
+
+
+def test_the_vae_s_bound_is_the_sum_of_its_two_terms_and_trains_every_weight():
+    torch.manual_seed(0)
+    net, (x, y) = VAE(latent=4, width=8), vae_batch()
+    loss = net.negative_elbo(x, y, torch.Generator().manual_seed(2))
+    mean, log_var = net.moments(net._with_class(net.encoder(x), y)).chunk(2, dim=1)
+    encoder = torch.distributions.Normal(mean, (log_var / 2).exp())
+    z = mean + encoder.stddev * torch.randn(mean.shape, generator=torch.Generator().manual_seed(2))
+    decoder = torch.distributions.Normal(net.decoder(net._with_class(z, y)), (net.log_variance / 2).exp())
+    kl = torch.distributions.kl_divergence(encoder, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(loss, kl - decoder.log_prob(x).flatten(1).sum(1))
+    loss.mean().backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("generator_of", [lambda: VAE(latent=4, width=8), lambda: PCAGaussian(*vae_batch(20), n_components=3)])
+def test_cheap_generators_draw_pictures_and_repeat_with_their_seed(generator_of):
+    generator, labels = generator_of(), torch.tensor([0, 4, 4])
+    x, again, other = (generator.sample(labels, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert x.shape == (3, 3, 16, 16) and x.dtype == torch.float32 and x.abs().max() <= 1 and not x.requires_grad
+    assert torch.equal(x, again) and not torch.equal(x, other) and not torch.equal(x[1], x[2])
+    for wrong in ([5], [-1], [0.5], [[0]]):
+        with pytest.raises(ValueError, match=r"labels must be int64 \(B,\) in 0…4, got"):
+            generator.sample(torch.tensor(wrong), generator=torch.Generator())
+
+
+def test_the_pca_gaussian_has_the_moments_of_its_class():
+    g = torch.Generator().manual_seed(0)
+    directions, scales = torch.linalg.qr(torch.randn(48, 2, generator=g))[0], torch.tensor([0.3, 0.1])
+    x = (torch.randn(500, 2, generator=g) * scales @ directions.T).reshape(500, 3, 4, 4)
+    fitted = PCAGaussian(torch.cat([x, x + 0.2]), torch.arange(2).repeat_interleave(500))
+    y = fitted.sample(torch.ones(20_000, dtype=torch.int64), generator=g).flatten(1)
+    torch.testing.assert_close(y.mean(0), (x + 0.2).flatten(1).mean(0), atol=0.01, rtol=0)
+    torch.testing.assert_close(y.T.cov(), x.flatten(1).T.cov(), atol=0.002, rtol=0)
+    assert len(PCAGaussian(x, torch.zeros(500, dtype=torch.int64), n_components=1).factors[0]) == 1
+    with pytest.raises(ValueError, match="labels must hold every class at least twice, got class 0 1 times"):
+        PCAGaussian(x[:3], torch.tensor([0, 1, 1]))
+
+
+def test_the_classifier_s_logits_are_linear_in_its_features():
+    net, (x, _) = SpriteClassifier(n_features=7, n_classes=3), vae_batch()
+    assert net.features(x).shape == (6, 7)
+    torch.testing.assert_close(net(x), net.features(x) @ net.head.weight.T + net.head.bias)
+
+
+@pytest.mark.parametrize("make, name", [(VAE, "latent"), (VAE, "width"), (VAE, "n_classes"), (SpriteClassifier, "n_features"), (SpriteClassifier, "n_classes")])
+def test_sizes_must_be_positive(make, name):
+    for wrong in (0, 2.0, True):
+        with pytest.raises(ValueError, match=f"{name} must be a positive int, got {wrong}"):
+            make(**{name: wrong})
