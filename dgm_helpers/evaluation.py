@@ -4,6 +4,7 @@ import base64
 import hashlib
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -143,7 +144,7 @@ def draw(sampler, labels, recipe, *, n, folder):
     -------
     pictures : uint8 array (n, 16, 16, 3)
     seconds : float
-        Processor time of one picture, over all batches and threads.
+        Processor time of one picture, summed over threads: that of the median batch, since the first one may compile the network.
 
     Raises
     ------
@@ -154,7 +155,7 @@ def draw(sampler, labels, recipe, *, n, folder):
     if n < 1 or n % batch:
         raise ValueError(f"n must be a positive multiple of the batch of {batch}, got {n}")
     made_with = results.provenance()
-    pictures, seconds = [], 0.0
+    pictures, seconds = [], []
     for i in tqdm(range(n // batch), unit=" batches", mininterval=10, desc=Path(folder).name):
         path = Path(folder) / f"{i:04d}.safetensors"
         if not path.exists():
@@ -168,8 +169,8 @@ def draw(sampler, labels, recipe, *, n, folder):
         if info["recipe"] != recipe:
             raise ValueError(f"{path} holds pictures of another recipe: {info['recipe']} is not {recipe}")
         pictures.append(tensors["pictures"])
-        seconds += info["seconds"]
-    return torch.cat(pictures).numpy(), seconds / n
+        seconds.append(info["seconds"])
+    return torch.cat(pictures).numpy(), median(seconds) / batch
 
 
 def measure(real_sets, fake, features, *, seed):
