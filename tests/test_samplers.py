@@ -35,6 +35,20 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def check_mixture(x):
+    """The weights, means and covariances of the two modes, within four standard errors."""
+    in_first = x[:, 0] < x[:, 1]  # the modes lie 14 apart: no overlap
+    weight = in_first.double().mean().item()
+    assert abs(weight - 0.2) < 4 * math.sqrt(0.2 * 0.8 / len(x))
+    for mode, rows in enumerate((in_first, ~in_first)):
+        points, v = x[rows], SPREAD[mode].item()
+        m = len(points)
+        assert (points.mean(0) - MEANS[mode]).abs().max() < 4 * math.sqrt(v / m) + 0.02
+        covariance = points.T.cov()
+        assert (covariance.diag() / v - 1).abs().max() < 4 * math.sqrt(2 / m) + 0.03  # 3%: discretisation
+        assert abs(covariance[0, 1].item()) < 4 * v / math.sqrt(m)
+
+
 def gaussian_eps(x, t):
     """The exact noise predictor of N(MEAN, VARIANCE) data: −√(1−ᾱ) times the score of the noised Gaussian."""
     a = SCHEDULE.alpha_bar[t].reshape(-1, *[1] * (x.ndim - 1))
@@ -96,16 +110,7 @@ def test_ddpm_on_gaussian_data_has_the_variance_of_its_linear_recursion():
 def test_mixture_samples_match_weights_means_and_covariances(sampler):
     n = 20_000
     x = sampler(mixture_eps, SCHEDULE, (n, 2), generator=generator(2))
-    in_first = x[:, 0] < x[:, 1]  # the modes lie 14 apart: no overlap
-    weight = in_first.double().mean().item()
-    assert abs(weight - 0.2) < 4 * math.sqrt(0.2 * 0.8 / n)
-    for mode, rows in enumerate((in_first, ~in_first)):
-        points, v = x[rows], SPREAD[mode].item()
-        m = len(points)
-        assert (points.mean(0) - MEANS[mode]).abs().max() < 4 * math.sqrt(v / m) + 0.02
-        covariance = points.T.cov()
-        assert (covariance.diag() / v - 1).abs().max() < 4 * math.sqrt(2 / m) + 0.03  # 3%: discretisation
-        assert abs(covariance[0, 1].item()) < 4 * v / math.sqrt(m)
+    check_mixture(x)
 
 
 @pytest.mark.parametrize("steps", [10, 1000])
@@ -222,15 +227,7 @@ def test_proposals_that_are_data_give_data_for_any_stop(stop_at, steps, eta):
     k = (~first).long()
     data = MEANS[k] + SPREAD[k].sqrt()[:, None] * torch.randn(n, 2, generator=generator(2))
     x = sample_es_ddpm(mixture_eps, SCHEDULE, data, stop_at=stop_at, steps=steps, eta=eta, generator=generator(3))
-    in_first = x[:, 0] < x[:, 1]
-    assert abs(in_first.double().mean().item() - 0.2) < 4 * math.sqrt(0.2 * 0.8 / n)
-    for mode, rows in enumerate((in_first, ~in_first)):
-        points, v = x[rows], SPREAD[mode].item()
-        m = len(points)
-        assert (points.mean(0) - MEANS[mode]).abs().max() < 4 * math.sqrt(v / m) + 0.02
-        covariance = points.T.cov()
-        assert (covariance.diag() / v - 1).abs().max() < 4 * math.sqrt(2 / m) + 0.03  # 3%: discretisation
-        assert abs(covariance[0, 1].item()) < 4 * v / math.sqrt(m)
+    check_mixture(x)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
