@@ -211,3 +211,43 @@ def nearest_training_pictures(pictures, shown, held_out, closest=20):
         "held_out": nearest(held_out.images, shown)[0].tolist(),
         "closest": {"rows": row[order].tolist(), "pictures": base64.b64encode(pictures[order].tobytes()).decode()},
     }
+
+
+def load_row(row, n):
+    """The record of a row of the generated set, such as "ddim-20" or "real", at n pictures; ValueError if there is none."""
+    return results.load(f"generated-{row}-{n}", results.FOLDER / "fid")
+
+
+def compare_rows(one, other, floor):
+    """The name of the recorded row that is closer to the real pictures, in each feature set and in all of them.
+
+    Parameters
+    ----------
+    one, other : dict
+        Records of samples, from :func:`load_row`.
+    floor : dict
+        The record "real" of the noise floor.
+
+    Returns
+    -------
+    dict
+        For each feature set the closer row by :func:`dgm_helpers.fid.closer`, or None; for "all" the row that every set
+        names, or None.
+
+    Raises
+    ------
+    ValueError
+        If the records have different numbers of pictures, real pictures or feature sets.
+    """
+    for key in ("n", "reference_sha256"):
+        if len(values := {record[key] for record in (one, other, floor)}) > 1:
+            raise ValueError(f"one, other and floor must agree in {key}, got {sorted(values)}")
+    if len(sets := {tuple(record["features"]) for record in (one, other, floor)}) > 1:
+        raise ValueError(f"one, other and floor must have the same feature sets, got {sorted(sets)}")
+    said = {}
+    for kind in floor["features"]:
+        estimates = [[record["features"][kind][part] for part in ("fid", "low", "high")] for record in (one, other)]
+        which = fid.closer(*estimates, floor=floor["features"][kind]["fid"])
+        said[kind] = None if which is None else (one, other)[which]["row"]
+    names = set(said.values())
+    return {**said, "all": names.pop() if len(names) == 1 else None}

@@ -343,18 +343,46 @@ def pca_features(train, n_components):
     return features
 
 
-def compare_distances(name1, estimate1, name2, estimate2, *, floor, n):
-    """One sentence on two distances to the same real pictures: which set is closer, or that it cannot be said.
+def closer(estimate1, estimate2, *, floor):
+    """Which of two distances to the same real pictures is smaller, 0 or 1, or None where that cannot be said.
 
-    They are "not distinguishable at n = …" where their difference is not above the noise floor, or their intervals overlap.
+    It can where their difference is above the noise floor and their intervals do not overlap.
+
+    Parameters
+    ----------
+    estimate1, estimate2 : (distance, low, high)
+        As :func:`fid_interval` returns them, at the same number of pictures a side.
+    floor : float
+        The mean that :func:`noise_floor` returns for the same features and number of pictures.
+
+    Returns
+    -------
+    0, 1 or None
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, an interval does not hold its distance, or ``floor`` is negative.
+    """
+    if not 0 <= floor < float("inf"):
+        raise ValueError(f"floor must be a finite number of at least 0, got {floor}")
+    for name, estimate in (("estimate1", estimate1), ("estimate2", estimate2)):
+        if len(estimate) != 3 or not -float("inf") < estimate[1] <= estimate[0] <= estimate[2] < float("inf"):
+            raise ValueError(f"{name} must be finite (distance, low, high) with low <= distance <= high, got {estimate}")
+    overlap = estimate1[1] <= estimate2[2] and estimate2[1] <= estimate1[2]
+    if overlap or abs(estimate1[0] - estimate2[0]) <= floor:
+        return None
+    return int(estimate2[0] < estimate1[0])
+
+
+def compare_distances(name1, estimate1, name2, estimate2, *, floor, n):
+    """One sentence on two distances to the same real pictures: which set is :func:`closer`, or that they are "not distinguishable at n = …".
 
     Parameters
     ----------
     name1, name2 : str
-    estimate1, estimate2 : (distance, low, high)
-        As :func:`fid_interval` returns them.
-    floor : float
-        The mean that :func:`noise_floor` returns for the same features and n.
+    estimate1, estimate2, floor
+        As in :func:`closer`.
     n : int
         Pictures a side, the same for both distances and the floor.
 
@@ -365,21 +393,16 @@ def compare_distances(name1, estimate1, name2, estimate2, *, floor, n):
     Raises
     ------
     ValueError
-        If a number is not finite, an interval does not hold its distance, ``floor`` is negative, or ``n`` is below 2.
+        As in :func:`closer`, or if ``n`` is below 2.
     """
     _check_int("n", n, 2)
-    if not 0 <= floor < float("inf"):
-        raise ValueError(f"floor must be a finite number of at least 0, got {floor}")
-    for name, estimate in (("estimate1", estimate1), ("estimate2", estimate2)):
-        if len(estimate) != 3 or not -float("inf") < estimate[1] <= estimate[0] <= estimate[2] < float("inf"):
-            raise ValueError(f"{name} must be finite (distance, low, high) with low <= distance <= high, got {estimate}")
+    which = closer(estimate1, estimate2, floor=floor)
     texts = [f"{distance:.4g} ({low:.4g} to {high:.4g})" for distance, low, high in (estimate1, estimate2)]
     said = f"{name1} {texts[0]}, {name2} {texts[1]}, noise floor {floor:.4g}"
-    if abs(estimate1[0] - estimate2[0]) <= floor:
-        return f"not distinguishable at n = {n}, the difference is not above the noise floor: {said}"
-    if estimate1[1] <= estimate2[2] and estimate2[1] <= estimate1[2]:
-        return f"not distinguishable at n = {n}, the intervals overlap: {said}"
-    return f"{name1 if estimate1[0] < estimate2[0] else name2} is closer at n = {n}: {said}"
+    if which is not None:
+        return f"{(name1, name2)[which]} is closer at n = {n}: {said}"
+    reason = "the difference is not above the noise floor" if abs(estimate1[0] - estimate2[0]) <= floor else "the intervals overlap"
+    return f"not distinguishable at n = {n}, {reason}: {said}"
 
 
 def imagenet_features():

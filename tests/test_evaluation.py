@@ -51,22 +51,22 @@ def weights(tmp_path):
 
 
 def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(tmp_path, weights, capsys):
-    def row(folder, *extra):
+    def run(folder, *extra):
         arguments = ["--steps", "2", "--n", "4", "--batch", "2", "--pictures", str(tmp_path / folder), "--out", str(tmp_path / folder)]
         main(["evaluate", "fid", "--weights", weights, *arguments, *extra])
 
-    row("a")
-    row("b")
+    run("a")
+    run("b")
     first, second = (results.load("generated-ddim-2-4", tmp_path / folder) for folder in ("a", "b"))
     assert first["features"] == second["features"] and first["pictures_sha256"] == second["pictures_sha256"]
     assert first["features"].keys() == {"classifier", "imagenet", "pca"} and first["features"]["imagenet"]["dimensions"] == 1280
     capsys.readouterr()
-    row("a")
+    run("a")
     assert "is there already" in capsys.readouterr().out
-    row("a", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
+    run("a", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
     assert results.load("generated-es-pca-0-4", tmp_path / "a")["recipe"]["steps"] == 0
     assert results.load("generated-es-pca-10-ddpm-2-4", tmp_path / "a")["recipe"]["stop_at"] == 10
-    row("a", "--sampler", "real")
+    run("a", "--sampler", "real")
     assert results.load("generated-real-4", tmp_path / "a")["features"]["pca"]["fid"] > 0
 
 
@@ -104,7 +104,7 @@ def test_the_nearest_training_picture(tmp_path, weights):
 
 
 def test_a_recorded_row_is_found_again():
-    record = results.load("generated-ddim-10-2000", results.FOLDER / "fid")
+    record = evaluation.load_row("ddim-10", 2000)
     run = evaluation.Run("sprites-generated", None, None, compiled=False)
     _, recipe = run.row("ddim", 10, None, None, None, 100, 0)
     assert {**recipe, "compiled": True} == record["recipe"]
@@ -133,6 +133,29 @@ def test_every_row_says_what_it_was_made_of():
         assert record["weights_sha256"] == evaluation.sha256(evaluation.weights_file("sprites-generated"))
         for values in record["features"].values():
             assert values["fid"] >= 0 and ("spread" in values or values["low"] <= values["fid"] <= values["high"])
+
+
+def row(name, *distances, n=10, reference="a"):
+    features = {kind: {"fid": d, "low": d - 1, "high": d + 1} for kind, d in zip(("classifier", "pca"), distances, strict=False)}
+    return {"row": name, "n": n, "reference_sha256": reference, "features": features}
+
+
+def test_two_rows_are_ordered_only_where_every_feature_set_orders_them():
+    floor, near, far = row("real", 0.5, 0.5), row("near", 5, 20), row("far", 9, 30)
+    expected = {"classifier": "near", "pca": "near", "all": "near"}
+    assert evaluation.compare_rows(near, far, floor) == evaluation.compare_rows(far, near, floor) == expected
+    assert evaluation.compare_rows(near, row("mixed", 9, 10), floor) == {"classifier": "near", "pca": "mixed", "all": None}
+    assert evaluation.compare_rows(near, row("overlap", 6, 30), floor) == {"classifier": None, "pca": "near", "all": None}
+    assert evaluation.compare_rows(near, far, row("real", 5, 5)) == {"classifier": None, "pca": "near", "all": None}
+    assert evaluation.compare_rows(near, near, floor) == {"classifier": None, "pca": None, "all": None}
+    with pytest.raises(ValueError, match=r"must agree in n, got \[10, 20\]"):
+        evaluation.compare_rows(near, row("far", 9, 30, n=20), floor)
+    with pytest.raises(ValueError, match=r"must agree in reference_sha256, got \['a', 'b'\]"):
+        evaluation.compare_rows(near, far, row("real", 5, 5, reference="b"))
+    with pytest.raises(ValueError, match="must have the same feature sets"):
+        evaluation.compare_rows(near, row("far", 9), floor)
+    recorded = [evaluation.load_row(name, 2000) for name in ("ddim-20", "ddpm-1000", "real")]
+    assert evaluation.compare_rows(*recorded) == dict.fromkeys(("classifier", "imagenet", "pca", "all"), "ddpm-1000")
 
 
 @pytest.mark.parametrize("name", ["vae-generated", "classifier-generated", "distinct-100", "distinct-3576"])
