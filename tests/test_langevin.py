@@ -11,13 +11,7 @@ from dgm_helpers.mixtures import GaussianMixture
 
 S2 = 1.7  # the variance of the Gaussian below
 BUMPS = GaussianMixture([0.3, 0.7], [[-1.0], [1.2]], [0.3, 0.5])
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def generator(seed=0):

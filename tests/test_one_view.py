@@ -17,13 +17,7 @@ from dgm_helpers.schedules import NoiseSchedule, timesteps
 from dgm_helpers.score_matching import denoising_score_matching
 
 V = 4.0  # the variance of the data
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def beta(t):

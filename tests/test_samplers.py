@@ -22,13 +22,7 @@ from dgm_helpers.schedules import NoiseSchedule, timesteps
 
 SCHEDULE = NoiseSchedule.linear()
 MEAN, VARIANCE = 1.5, 0.04
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def generator(seed=0):

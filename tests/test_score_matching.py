@@ -18,13 +18,7 @@ from dgm_helpers.score_matching import (
 LEVELS = [3.0, 1.0, 0.5]
 MEAN = torch.tensor([1.0, -0.5, 0.3], dtype=torch.float64)
 COVARIANCE = torch.tensor([[1.0, 0.4, 0.0], [0.4, 0.8, -0.2], [0.0, -0.2, 0.5]], dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def generator(seed=0):
