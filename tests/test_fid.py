@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dgm_helpers import fid as fid_module
 from dgm_helpers.fid import (
@@ -147,11 +148,9 @@ def test_streaming_is_the_same_as_one_shot(sizes):
 
 
 def test_torchmetrics_gives_the_same_on_the_same_features():
-    reason = "torchmetrics is no requirement of the book; where it is installed, this compares with it"
-    torchmetrics_fid = pytest.importorskip("torchmetrics.image.fid", reason=reason)
     flatten = torch.nn.Flatten()
     flatten.num_features = 48
-    metric = torchmetrics_fid.FrechetInceptionDistance(feature=flatten)
+    metric = FrechetInceptionDistance(feature=flatten)
     real, fake = pictures(300).double(), pictures(200, 1).double() ** 3
     metric.update(real, real=True)
     metric.update(fake, real=False)
