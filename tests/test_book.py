@@ -39,9 +39,10 @@ def test_pages_ask_nothing_of_the_network(pages):
         assert not re.search(r"url\(\s*[\"']?(?:https?:)?//", sheet.read_text()), sheet
 
 
-def test_pages_show_no_markers_and_no_raw_directives(pages):
+def test_pages_show_no_markers_no_raw_directives_and_no_computer_s_notation(pages):
     for page in pages:
         text = page.read_text()
+        assert not re.search(r'"pasted-text">[\d.]+e[+-]', text), page
         assert "BEGIN SOLUTION" not in text and "BEGIN HIDDEN" not in text, page
         body = re.sub(r"<(script|style|pre|code).*?</\1>", "", text, flags=re.S)
         assert not re.search(r"\{(?:eq|ref|numref|cite|glue|prf:ref|doc)[:}]", body), page
