@@ -66,7 +66,8 @@ def _call(fn, *arguments, hint=""):
 def _tensor(answer, shape, hint="", name="the result"):
     """The answer in float64, if it is a finite float tensor of the given shape."""
     right = isinstance(answer, torch.Tensor) and answer.is_floating_point() and answer.shape == shape
-    _require(right, f"{name} must be a float tensor of shape {tuple(shape)}, got {_kind(answer)}{hint}")
+    more = hint if isinstance(answer, torch.Tensor) else ""
+    _require(right, f"{name} must be a float tensor of shape {tuple(shape)}, got {_kind(answer)}{more}")
     _require(answer.isfinite().all(), f"{name} holds NaN or infinity{hint}")
     return answer.double()
 
@@ -146,8 +147,7 @@ def check_linear_schedule(fn):
 
 def _wrongly_noised(x0, t, noise):
     """What each of the mistakes of one-shot noising makes of x0."""
-    values = {mistake: (at(table, t, x0), signal, scale) for mistake, (table, signal, scale) in NOISINGS.items()}
-    return {mistake: signal(a) * x0 + scale(1 - a) * noise for mistake, (a, signal, scale) in values.items()}
+    return {name: f(at(a, t, x0)) * x0 + g(1 - at(a, t, x0)) * noise for name, (a, f, g) in NOISINGS.items()}
 
 
 def check_perturb_input(fn):
@@ -397,9 +397,8 @@ def check_es_sampler(fn):
     run(spy, 200, 0)
     visited = [t for t, _ in calls]
     _require(visited[:1] != [1000], "the first call is at t = 1000: start at stop_at")
-    _require(visited[-1:] != [0], "the last call is at t = 0, but t = 0 is clean data: stop after t = 1")
-    _require(visited[:1] == [200], f"off by one? The first call is at t = {visited[:1]}, expected [200]")
-    _require(visited == list(range(200, 0, -1)), f"200 calls at t = 200, ..., 1 expected, got {len(visited)} from {visited[:1]} on")
+    found = f"200 calls at t = 200, ..., 1 expected, got {len(visited)} from {visited[:1]} to {visited[-1:]}"
+    _require(visited == list(range(200, 0, -1)), f"{found}: off by one? (t = 0 is clean data)")
     t, noise = torch.full((40,), 200), _randn(40, 2, seed=0)
     uniform = torch.rand(40, 2, generator=_seeded(0), dtype=torch.float64)
     mistakes = _wrongly_noised(proposals, t, noise) | {
@@ -412,21 +411,15 @@ def check_es_sampler(fn):
 
     oracle = GaussianMixture([1.0], [[1.0, -1.0]], [0.3]).eps_model(SCHEDULE)
 
-    def variant(sigma):
-        """The samples with another factor of the noise, sigma[t]."""
+    def variant(step):
         g = _seeded(1)
-
-        def step(schedule, x_t, eps, t, s, noise):
-            return ddpm_step(schedule, x_t, eps, t, s, 0 * noise) + sigma[t[0]] * noise
-
         x = perturb_input(SCHEDULE, proposals, t // 10, torch.randn(40, 2, generator=g, dtype=torch.float64))
         return list(reverse_process(oracle, SCHEDULE, x, timesteps(20, 20), step, generator=g))[-1].x
 
-    small = (BETA * torch.cat([AB[:1], (1 - AB[:-1]) / (1 - AB[1:])])).sqrt()
-    mistakes = {
-        "sigma is the large one; the small one is asked for": variant(BETA.sqrt() * (small > 0)),
-        "the steps add no noise": variant(0 * BETA),
-        "noise is added at the last step": variant(torch.where(small > 0, small, BETA.sqrt())),
+    mistakes = {  # a step is given schedule, x_t, eps, t, s, noise
+        "sigma is the large one; the small one is asked for": variant(partial(ddpm_step, variance="large")),
+        "the steps add no noise": variant(lambda *a: ddpm_step(*a[:5], 0 * a[5])),
+        "noise is added at the last step": variant(lambda *a: ddpm_step(*a) + (a[4][0] == 0) * BETA[1].sqrt() * a[5]),
     }
     exact = sample_es_ddpm(oracle, SCHEDULE, proposals, stop_at=20, generator=_seeded(1))
     hint = ": the steps are not DDPM's with the small variance, or the draws' order differs"
@@ -526,12 +519,12 @@ def check_mixture_dsm(fn):
     for sigma in (0.5, 3.0):
         mine = _tensor(_call(fn, score, x, noise, sigma), (100,), ": one loss for each item")
         exact = denoising_score_matching(score, x, sigma, generator=_seeded(4))  # draws the same noise
-        at = score(x + sigma * noise)
+        there = score(x + sigma * noise)
         mistakes = {
             "the factor 1/2 is missing": 2 * exact,
-            "the sign of the noise is wrong: the target is minus the noise": half_square(at - noise / sigma),
-            "the noise is standard: divide it by sigma, not by sigma^2": half_square(at + noise / sigma**2),
-            "the noise in the target is not divided by sigma": half_square(at + noise),
+            "the sign of the noise is wrong: the target is minus the noise": half_square(there - noise / sigma),
+            "the noise is standard: divide it by sigma, not by sigma^2": half_square(there + noise / sigma**2),
+            "the noise in the target is not divided by sigma": half_square(there + noise),
             "the score is taken at the clean point": half_square(score(x) + noise / sigma),
             "the noise is not scaled by sigma in the noised point": half_square(score(x + noise) + noise / sigma),
             "sum over the coordinates, not mean": exact / 2,
@@ -610,7 +603,7 @@ def check_noise_conditional_loss(fn):
 
     got = _tensor(_call(fn, spy, x, sigmas, _seeded(4)), (6,), ": the loss has one number a point")
     _require(seen, "the score was not called")
-    (at, used), g = seen[0], _seeded(4)
+    (point, used), g = seen[0], _seeded(4)
     sigma = sigmas[torch.randint(20, (6,), generator=g)]
     state = g.get_state()
     noise = torch.randn(x.shape, generator=g, dtype=x.dtype)
@@ -623,9 +616,9 @@ def check_noise_conditional_loss(fn):
         "the score is taken at the clean point": 0 * noise,
     }
     order = ": the score must be taken at x + sigma * noise, with the draws in the order of the task"
-    _compare(at - x, column * noise, mistakes, "the noise in x: ", order)
+    _compare(point - x, column * noise, mistakes, "the noise in x: ", order)
     exact = noise_conditional_score_matching(MIXTURE.score, x, sigmas, generator=_seeded(4))
-    flipped = (column * MIXTURE.score(at, sigma) - noise).square().sum(1) / 2
+    flipped = (column * MIXTURE.score(point, sigma) - noise).square().sum(1) / 2
     mistakes = {
         "the weight sigma^2 is missing: small levels would drown the large ones": exact / sigma**2,
         "wrong sign: the target of the score is -noise / sigma": flipped,
