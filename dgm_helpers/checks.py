@@ -1,8 +1,9 @@
 """The checks of the exercises: each takes what a student wrote and says which mistake it sees.
 
 A check is named after the ``grade_id`` of its exercise. It prints one line if the answer is right. Otherwise it raises
-AssertionError with what came, what was expected and, where the value gives it away, the mistake. An unfinished answer keeps
-its NotImplementedError. Right answers may differ by rounding: every comparison with a wrong formula comes after the right one.
+AssertionError with what came, what was expected and, where the value gives it away, the mistake. Every value is compared with the
+right one first, up to rounding, and only then with those of the mistakes: no right answer is taken for a mistake. An unfinished
+answer keeps its NotImplementedError.
 """
 
 import math
