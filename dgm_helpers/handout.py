@@ -1,8 +1,11 @@
 """The homework as an nbgrader course: the labs with their answers for the instructor, one zip without them for the student."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from ast import literal_eval
 from importlib.util import find_spec
@@ -17,17 +20,16 @@ ROLE = re.compile(r"\{([\w:]+)\}`([^`]*)`")
 LABEL = re.compile(r"^\((?P<target>\S+)\)=\n#+ (?P<heading>.*)$|\{(?:prf:\w+|exercise|exercise-start)\} (?P<title>.*)\n:label: (?P<label>\S+)", re.M)
 
 
-def load_labs(folder=None):
+def load_labs():
     """Read the labs: a dictionary from file name to notebook.
 
     Raises OSError if nbgrader or the labs are missing, ValueError if two cells have the same ``grade_id``.
     """
-    folder = LABS if folder is None else Path(folder)
     if find_spec("nbgrader") is None:
         raise OSError("handout needs nbgrader, which is not installed; pip install -r requirements.txt installs it")
-    labs = {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*.ipynb"))}
+    labs = {path.name: json.loads(path.read_text()) for path in sorted(LABS.glob("*.ipynb"))}
     if not labs:
-        raise OSError(f"no labs in {folder}; handout needs a clone of the whole repository")
+        raise OSError(f"no labs in {LABS}; handout needs a clone of the whole repository")
     seen = {}
     for name, lab in labs.items():
         for cell in lab["cells"]:
@@ -44,10 +46,7 @@ def write_course(labs, folder):
 
     Raises ValueError with nbgrader's messages if nbgrader refuses a lab, OSError if the folder cannot be written.
     """
-    from nbgrader.apps import NbGraderAPI
-    from traitlets.config import PyFileConfigLoader
-
-    folder = Path(folder).resolve()
+    folder = Path(folder)
     shutil.copy(ROOT / "homework" / "nbgrader_config.py", folder)
     source = folder / "source" / "hw3"
     source.mkdir(parents=True)
@@ -55,11 +54,11 @@ def write_course(labs, folder):
     for name, lab in labs.items():
         (source / name).write_text(json.dumps(plain(lab, titles), indent=1) + "\n")
 
-    config = PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
-    config.CourseDirectory.root = str(folder)
-    made = NbGraderAPI(config=config).generate_assignment("hw3")
-    if not made["success"]:
-        raise ValueError(f"nbgrader could not make the release: {made['log']}")
+    path = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]  # nbgrader calls a program of the environment by its name
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", "hw3"]
+    run = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    if run.returncode:
+        raise ValueError(f"nbgrader could not make the release: {run.stderr}")
 
     package = [path for path in (ROOT / "dgm_helpers").rglob("*") if path.suffix in (".py", ".txt", ".safetensors")]
     records = list((ROOT / "results").rglob("*.json"))
