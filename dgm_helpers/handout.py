@@ -17,7 +17,8 @@ FENCE = re.compile(r"^```\{(exercise-end|solution-start|solution-end)\}.*?^```$\
 EXERCISE = re.compile(r"^```\{exercise-start\} (.*)\n:label: \S+\n```$", re.M)
 ADMONITION = re.compile(r"^:::\{admonition\} (.*)\n:class: \w+\n(.*?)^:::$", re.M | re.S)
 ROLE = re.compile(r"\{([\w:]+)\}`([^`]*)`")
-LABEL = re.compile(r"^\((?P<target>\S+)\)=\n#+ (?P<heading>.*)$|\{(?:prf:\w+|exercise|exercise-start)\} (?P<title>.*)\n:label: (?P<label>\S+)", re.M)
+HEADING = re.compile(r"^\((\S+)\)=\n#+ (.*)$", re.M)
+TITLED = re.compile(r"\{(?:prf:\w+|exercise|exercise-start)\} (.*)\n:label: (\S+)")
 
 
 def load_labs():
@@ -90,16 +91,18 @@ def plain(lab, titles):
             return f"*{titles[text]}*"
         return {"eq": f"({text})", "numref": "the figure", "math": f"${text}$", "py:func": f"`{text}`"}.get(role, f"[{text}]")
 
-    cells = [{"cell_type": "markdown", "id": "macros", "metadata": {}, "source": _macros()}]
+    marks = [cell["metadata"].get("nbgrader", {}) for cell in lab["cells"]]
+    points = iter([mark["points"] for mark in marks if mark.get("grade")])  # one graded cell for each exercise, in the same order
+    cells = []
     for cell in lab["cells"]:
         if cell["cell_type"] == "markdown":
             text = FENCE.sub("", "".join(cell["source"]))
-            text = EXERCISE.sub(r"### Exercise: \1", text)
+            text = EXERCISE.sub(lambda title: f"### Exercise: {title[1]} ({next(points)} points)", text)
             text = ADMONITION.sub(r"**\1**\n\n\2", text)
             text = ROLE.sub(words, re.sub(r"^\(\S+\)=\n", "", text, flags=re.M))
             text = re.sub(r"(^|\. )the figure", r"\1The figure", text, flags=re.M).strip()
             if text:
-                cells.append({**cell, "source": text})
+                cells.append({**cell, "source": text if cells else f"{_macros()}\n\n{text}"})
         else:
             cells.append({**cell, "outputs": [], "execution_count": None})
     return {**lab, "cells": cells}
@@ -109,8 +112,8 @@ def _titles():
     labs = [json.loads(path.read_text())["cells"] for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     texts = [path.read_text() for path in sorted((ROOT / "book").glob("*.md"))]
     texts += ["".join(cell["source"]) for cells in labs for cell in cells if cell["cell_type"] == "markdown"]
-    found = [match for text in texts for match in LABEL.finditer(text)]
-    return {match["target"] or match["label"]: match["heading"] or match["title"] for match in found}
+    headings = {label: title for text in texts for label, title in HEADING.findall(text)}
+    return headings | {label: title for text in texts for title, label in TITLED.findall(text)}
 
 
 def _macros():

@@ -83,7 +83,8 @@ def course(tmp_path_factory):
 def graded(course):
     """Three zip files and one with a wrong name, collected and graded.
 
-    The second holds a planted mistake; the third has it too, with ``pass`` in the place of the check, and an untouched exercise.
+    The first is right, and one of its cells was copied. The second holds a planted mistake. The third has it too, with ``pass`` in
+    the place of the check, and an untouched exercise.
     """
     inbox = course / "downloaded" / "hw3" / "archive"
     inbox.mkdir(parents=True)
@@ -99,6 +100,8 @@ def graded(course):
         lab = json.loads((course / "release" / "hw3" / FIRST).read_text())
         for grade_id, text in written.items():
             marked(lab)[grade_id]["source"] = text
+        if SOLVED in name:
+            lab["cells"].insert(0, {**marked(lab)["perturb-input"], "id": "copy"})
         with zipfile.ZipFile(inbox / f"{name}.zip", "w") as archive:
             archive.writestr(f"{name}/labs/{FIRST}", json.dumps(lab))
             archive.writestr(f"{name}/labs/.ipynb_checkpoints/01_forward-checkpoint.ipynb", "{}")
@@ -123,11 +126,11 @@ def test_every_exercise_has_an_answer_and_a_check():
         kinds = {grade_id: (cell["cell_type"], cell["metadata"]["nbgrader"]) for grade_id, cell in cells.items()}
         code = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "code" and data["solution"]]
         written = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "markdown" and data["solution"] and data["grade"]]
-        checks = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "code" and data["grade"] and data["locked"] and not data["solution"]]
+        checks = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "code" and data["grade"] and data["locked"]]
         assert checks == [f"{grade_id}-test" for grade_id in code], name
         assert len(cells) == 2 * len(code) + len(written), name
         assert sum(text.count("{exercise-start}") for text in texts) == len(code) + len(written) > 0, name
-        assert all("### BEGIN SOLUTION" in source(cells[grade_id]) and "### END SOLUTION" in source(cells[grade_id]) for grade_id in code), name
+        assert all(re.search("### BEGIN SOLUTION.*### END SOLUTION", source(cells[grade_id]), re.S) for grade_id in code), name
 
 
 def test_points_are_those_of_the_assignment():
@@ -169,7 +172,7 @@ def test_the_zip_holds_the_labs_and_what_they_read(course, tmp_path):
     for folder in ("dgm_helpers", "results"):
         kept = {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         assert {path.relative_to(student) for path in (student / folder).rglob("*") if path.is_file()} == kept
-    code = "import dgm_helpers.results as r; from dgm_helpers.training import load_pretrained; load_pretrained('vae-generated'); print(r.FOLDER)"
+    code = "from dgm_helpers import results, training; training.load_pretrained('vae-generated'); print(results.FOLDER)"
     run = subprocess.run([sys.executable, "-c", code], cwd=student, capture_output=True, text=True)
     assert run.stdout.strip() == str(student / "results"), run.stderr
 
