@@ -28,7 +28,7 @@ def load_labs():
     """
     if find_spec("nbgrader") is None:
         raise OSError("handout needs nbgrader, which is not installed; pip install -r requirements.txt installs it")
-    labs = {path.name: json.loads(path.read_text()) for path in sorted(LABS.glob("*.ipynb"))}
+    labs = {path.name: json.loads(path.read_text()) for path in sorted(LABS.glob("[0-9]*.ipynb"))}
     if not labs:
         raise OSError(f"no labs in {LABS}; handout needs a clone of the whole repository")
     seen = {}

@@ -16,7 +16,7 @@ from dgm_helpers import handout
 from dgm_helpers.__main__ import main
 
 ROOT = Path(__file__).parent.parent
-LABS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+LABS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
 FIRST = "01_forward.ipynb"
 TWO_MISTAKES = """def my_perturb_input(alpha_bar, x0, t, noise):
     a = alpha_bar[t][:, None, None, None]
@@ -218,9 +218,9 @@ def test_bad_input_is_named_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(handout, "LABS", tmp_path / "labs")
     refused(tmp_path / "new", "no labs in .*labs; handout needs a clone")
     (tmp_path / "labs").mkdir()
-    for name in ("a.ipynb", "b.ipynb"):
+    for name in ("1.ipynb", "2.ipynb", "no_lab.ipynb"):
         (tmp_path / "labs" / name).write_text(json.dumps(LABS[FIRST]))
-    refused(tmp_path / "new", "grade_id must be unique in the book, got 'linear-schedule' in a.ipynb and in b.ipynb")
+    refused(tmp_path / "new", "grade_id must be unique in the book, got 'linear-schedule' in 1.ipynb and in 2.ipynb")
     assert not (tmp_path / "new").exists()
 
 
