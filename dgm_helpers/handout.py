@@ -88,7 +88,7 @@ def plain(lab, titles):
             value = literal_eval("".join(stored[key]["application/papermill.record/text/plain"]))
             return format(value, form)
         if role in ("ref", "prf:ref"):
-            return f"*{titles[text]}*"
+            return f"*{titles.get(text, text)}*"
         return {"eq": f"({text})", "numref": "the figure", "math": f"${text}$", "py:func": f"`{text}`"}.get(role, f"[{text}]")
 
     marks = [cell["metadata"].get("nbgrader", {}) for cell in lab["cells"]]
@@ -109,9 +109,9 @@ def plain(lab, titles):
 
 
 def _titles():
-    labs = [json.loads(path.read_text())["cells"] for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    texts = [path.read_text() for path in sorted((ROOT / "book").glob("*.md"))]
-    texts += ["".join(cell["source"]) for cells in labs for cell in cells if cell["cell_type"] == "markdown"]
+    texts = [path.read_text() for path in (ROOT / "book").glob("*.md")]
+    for path in (*(ROOT / "book").glob("*.ipynb"), *(ROOT / "notebooks").glob("*.ipynb")):
+        texts += ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
     headings = {label: title for text in texts for label, title in HEADING.findall(text)}
     return headings | {label: title for text in texts for title, label in TITLED.findall(text)}
 
