@@ -1,4 +1,4 @@
-"""The command line: python -m dgm_helpers {data,train,sample,evaluate} --help."""
+"""The command line: python -m dgm_helpers {data,train,sample,evaluate,handout} --help."""
 
 import argparse
 import hashlib
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from . import evaluation, fid, results, sprites
+from . import evaluation, fid, handout, results, sprites
 from .diffusion import elbo_terms, elbo_weights, simple_loss
 from .networks import VAE, SpriteClassifier, UNet
 from .samplers import clipped, sample_ddim, sample_ddpm
@@ -272,6 +272,13 @@ def evaluate_copies(args):
     print(f"wrote {results.record(f'copies-{run.name}', summary, made_with=made_with, folder=args.out)}")
 
 
+def hand_out(args):
+    """Write the homework as an nbgrader course, with the student's copy as a zip."""
+    labs = handout.load_labs()
+    student = handout.write_course(labs, _empty_folder(args.out))
+    print(f"wrote a course with {len(labs)} labs to {args.out}; {student.name} ({student.stat().st_size / 1e6:.0f} MB) is for the students")
+
+
 def _empty_folder(path):
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -359,6 +366,10 @@ def parser():
     command.add_argument("--n", type=int, default=2000, help="number of pictures, a multiple of --batch")
     command.add_argument("--out", default=results.FOLDER, help="folder of the record")
     command.set_defaults(run=evaluate_copies)
+
+    command = commands.add_parser("handout", help="write the homework as an nbgrader course, with a zip for the students")
+    command.add_argument("--out", required=True, help="new folder of the course")
+    command.set_defaults(run=hand_out)
     return top
 
 
