@@ -18,8 +18,6 @@ from dgm_helpers.schedules import NoiseSchedule
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ast.parse(Path(checks.__file__).read_text())
-
-
 READ_AT_T = "a = schedule.alpha_bar[t].reshape(-1, *[1] * (x0.ndim - 1)); "
 TO_NOISE = "perturb_input(schedule, proposals, t, noise())"
 SCALE = "(1 - schedule.alpha_bar[t[0]]).sqrt() * noise()"
