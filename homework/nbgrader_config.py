@@ -1,13 +1,23 @@
-from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    ClearOutput,
+    DeduplicateIds,
+    OverwriteCells,
+    OverwriteKernelspec,
+)
 
 c = get_config()  # noqa: F821, nbgrader provides it
 
 c.CourseDirectory.course_id = "dgm"
 c.Execute.timeout = 300  # seconds for one cell
-c.Execute.iopub_timeout = 60  # seconds to stop after that; with the default of 4 a busy machine loses the whole submission
+# seconds to stop after that; with the default of 4 a busy machine loses the whole submission
+c.Execute.iopub_timeout = 60
 
-# downloaded/hw3/archive/HW_[Lastname]_[StudentNumber].zip goes to submitted/[StudentNumber]/hw3/; files that are no lab are skipped
-c.FileNameCollectorPlugin.named_regexp = r".*[/\\](?i:hw)_[^/\\]+_(?P<student_id>\d+)[/\\](?:.*[/\\])?(?P<file_id>[^/\\]+)\.ipynb"
+# downloaded/hw3/archive/HW_[Lastname]_[StudentNumber].zip goes to submitted/[StudentNumber]/hw3/;
+# files that are no lab are skipped
+c.FileNameCollectorPlugin.named_regexp = (
+    r".*[/\\](?i:hw)_[^/\\]+_(?P<student_id>\d+)[/\\](?:.*[/\\])?(?P<file_id>[^/\\]+)\.ipynb"
+)
 c.ZipCollectApp.strict = True
 
 
@@ -21,4 +31,10 @@ class CopiedCells(DeduplicateIds):
         return cell, resources
 
 
-c.Autograde.sanitize_preprocessors = [ClearOutput, CopiedCells, OverwriteKernelspec, OverwriteCells, CheckCellMetadata]
+c.Autograde.sanitize_preprocessors = [
+    ClearOutput,
+    CopiedCells,
+    OverwriteKernelspec,
+    OverwriteCells,
+    CheckCellMetadata,
+]
