@@ -1,9 +1,10 @@
-"""Time the Fréchet distance against ``scipy.linalg.sqrtm`` of the product of the covariances, as pytorch-fid computes it.
+"""Time the Fréchet distance against ``scipy.linalg.sqrtm`` of the covariances' product, as pytorch-fid computes it.
 
-``python benchmarks/fid_against_sqrtm.py [D …]``; 512, 1024 and 2048 if not given. For each number of features D there are two
-pairs of sets with different covariances: 2·D points a side, and D/2, whose covariances have not the full rank. The whole of
-``frechet_distance`` is timed against the root of the product alone, one after the other on one thread, in seconds of the
-processor (the fair measure on a busy machine) and of the clock. The difference is that of the two distances, relative.
+``python benchmarks/fid_against_sqrtm.py [D …]``; 512, 1024 and 2048 if not given. For each number of features D there
+are two pairs of sets with different covariances: 2·D points a side, and D/2, whose covariances have not the full rank.
+The whole of ``frechet_distance`` is timed against the root of the product alone, one after the other on one thread, in
+seconds of the processor (the fair measure on a busy machine) and of the clock. The difference is that of the two
+distances, relative.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
+import dgm_helpers as dgm
 from dgm_helpers.fid import frechet_distance, mean_and_covariance
 
 
@@ -33,11 +35,13 @@ def timed(function):
 
 
 def compare(n, D):
-    g = torch.Generator().manual_seed(0)
+    g = dgm.seeded(0)
     (mean1, cov1), (mean2, cov2) = (mean_and_covariance([points(n, D, g)]) for _ in range(2))
     ours, *seconds = timed(lambda: frechet_distance(mean1, cov1, mean2, cov2))
     root, *sqrtm_seconds = timed(lambda: scipy.linalg.sqrtm(cov1.numpy() @ cov2.numpy()))
-    theirs = ((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace()).item() - 2 * np.trace(root).real
+    theirs = ((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace()).item() - 2 * np.trace(
+        root
+    ).real
     ratio = [b / a for a, b in zip(seconds, sqrtm_seconds, strict=True)]
     return seconds, sqrtm_seconds, ratio, abs(ours - theirs) / theirs
 
@@ -47,13 +51,16 @@ def main():
     parser.add_argument("sizes", nargs="*", type=int, default=[512, 1024, 2048], metavar="D")
     torch.set_num_threads(1)
     scipy.linalg.eigvalsh(np.eye(8)), torch.linalg.eigh(torch.eye(8))  # the libraries load
-    print(f"torch {torch.__version__}, scipy {scipy.__version__}, seconds of the processor (of the clock)")
+    print(
+        f"torch {torch.__version__}, scipy {scipy.__version__}, seconds of the processor (of the clock)"
+    )
     print("    D      n   frechet_distance      sqrtm of product         ratio   difference")
     for D in parser.parse_args().sizes:
         for n in (2 * D, D // 2):
             (a, a_clock), (b, b_clock), (ratio, ratio_clock), difference = compare(n, D)
-            columns = f"{a:9.3f} ({a_clock:7.2f}) {b:11.3f} ({b_clock:7.2f}) {ratio:6.1f} ({ratio_clock:5.1f})   {difference:.1e}"
-            print(f"{D:5} {n:6} {columns}", flush=True)
+            times = f"{a:9.3f} ({a_clock:7.2f}) {b:11.3f} ({b_clock:7.2f})"
+            ratios = f"{ratio:6.1f} ({ratio_clock:5.1f})   {difference:.1e}"
+            print(f"{D:5} {n:6} {times} {ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,384 +1,241 @@
-"""The command line: python -m dgm_helpers {data,train,sample,evaluate,handout} --help."""
+"""The command line: python -m dgm_helpers {data,train,sample,evaluate,handout} --help.
+
+Every command checks its arguments before its work, and writes a new folder or file whole or not at all. An
+error is one line and exit status 1; Ctrl-C is one line and exit status 130.
+"""
 
 import argparse
-import hashlib
-import json
+import shutil
 import sys
-import time
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from . import evaluation, fid, handout, results, sprites
-from .diffusion import elbo_terms, elbo_weights, simple_loss
-from .networks import VAE, SpriteClassifier, UNet
-from .samplers import clipped, sample_ddim, sample_ddpm
-from .schedules import NoiseSchedule, timesteps
-from .training import load_checkpoint, load_pretrained, save_pretrained, train, weights_file
+from . import evaluation, handout, recipes, results, sprites
+from .arguments import require_int, require_number, require_path
+from .networks import UNet
+from .samplers import clipped
+from .schedules import NoiseSchedule
 
 
-
-def noise_prediction(model, x0, labels, generator, *, schedule, weighting="simple", drop_label=0.1):
-    """The loss of each picture at a uniform t in 1…T, weighted by 1 or as in the bound; a tenth of the labels become "no class"."""
-    n = len(x0)
-    labels = labels.masked_fill(torch.rand(n, generator=generator) < drop_label, model.n_classes)
-    t = torch.randint(1, schedule.T + 1, (n,), generator=generator)
-    noise = torch.randn(x0.shape, generator=generator)
-    loss = simple_loss(partial(model, labels=labels), schedule, x0, t, noise)
-    if weighting == "elbo":
-        weights = elbo_weights(schedule)
-        loss = loss * (weights / weights[1:].mean())[t].to(loss.dtype)
-    return loss
-
-
-@torch.no_grad()
-def fixed_loss(model, x0, labels, *, schedule, seed=0):
-    """The mean loss over pictures, with timesteps spread evenly over 1…T and noise from a fixed seed."""
-    generator = torch.Generator().manual_seed(seed)
-    t = 1 + torch.randperm(len(x0), generator=generator) * schedule.T // len(x0)
-    noise = torch.randn(x0.shape, generator=generator)
-    batches = zip(*(x.split(64) for x in (x0, labels, t, noise)), strict=True)
-    return torch.cat([simple_loss(partial(model, labels=y), schedule, x, u, e) for x, y, u, e in batches]).mean().item()
-
-
-def reconstruction(model, x0, labels, generator):
-    """The loss of the VAE."""
-    return model.negative_elbo(x0, labels, generator)
-
-
-def fixed_bound(model, x0, labels, *, seed=0):
-    """The mean negative bound of the VAE over pictures, with noise from a fixed seed."""
-    with torch.no_grad():
-        return model.negative_elbo(x0, labels, torch.Generator().manual_seed(seed)).mean().item()
-
-
-def cross_entropy(model, x0, labels, generator):
-    """The loss of the classifier; it needs no randomness."""
-    return F.cross_entropy(model(x0), labels, reduction="none")
-
-
-@torch.no_grad()
-def accuracy(model, x0, labels):
-    """The share of pictures that the classifier puts into their class."""
-    return (model(x0).argmax(1) == labels).float().mean().item()
-
-
-def mirrored(loss, model, x0, labels, generator):
-    """``loss`` on each picture or its mirror image, by the toss of a coin."""
-    flip = torch.rand(len(x0), generator=generator) < 0.5
-    return loss(model, torch.where(flip[:, None, None, None], x0.flip(-1), x0), labels, generator)
-
-
-def train_sprites(args):
-    """Train a network on sprites, resuming where a checkpoint is found; write weights and a record."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    made_with = results.provenance()
-    schedule = NoiseSchedule.linear()
-    data = sprites.load_sprites(args.source, cache=args.cache)
-    seen, held_out = sprites.SPLITS[args.split](data)
-    compared = [x[: None if args.network == "classifier" else 256] for x in held_out.tensors()], [x[:256] for x in seen.tensors()]
-    shown = seen.tensors()
-    if args.distinct is not None:
-        if not 1 <= args.distinct <= len(seen):
-            raise ValueError(f"--distinct must lie in 1…{len(seen)}, the number of training pictures, got {args.distinct}")
-        shown = [x[torch.arange(len(seen)) % args.distinct] for x in shown]
-
-    torch.manual_seed(args.seed)  # the initial weights
-    if args.network == "unet":
-        model = UNet(tuple(args.channels), n_classes=len(data.classes))
-        loss = partial(noise_prediction, schedule=schedule, weighting=args.weighting)
-        measure, unit = partial(fixed_loss, schedule=schedule), "loss"
-    elif args.network == "vae":
-        model, loss, measure, unit = VAE(n_classes=len(data.classes)), reconstruction, fixed_bound, "loss"
-    else:
-        model, loss, measure, unit = SpriteClassifier(n_classes=len(data.classes)), cross_entropy, accuracy, "accuracy"
-
-    def evaluate(ema):
-        return {f"ema_{name}_{unit}": measure(ema, *x) for name, x in zip(("held_out", "train"), compared, strict=True)}
-
-    run = Path(args.out) / args.name
-    checkpoint = run / "checkpoint.safetensors"
-    settings = {
-        "source": data.source,
-        "data_sha256": data.sha256,
-        "split": args.split,
-        "mirror": args.mirror,
-        **({"weighting": args.weighting} if args.network == "unet" else {}),
-        **({"distinct": args.distinct} if args.distinct else {}),
-        "seed": args.seed,
-        "network": model.config,
-    }
-    steps = train(
-        model,
-        partial(mirrored, loss) if args.mirror else loss,
-        shown,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        lr=args.lr,
-        ema_decay=args.ema,
-        generator=torch.Generator().manual_seed(args.seed),
-        evaluate=evaluate,
-        checkpoint=checkpoint,
-        settings=settings,
-    )
-    for _ in tqdm(steps, unit=" steps", mininterval=10):
-        pass
-    tensors, info = load_checkpoint(checkpoint)
-    model.load_state_dict({k.removeprefix("ema.module."): v for k, v in tensors.items() if k.startswith("ema.module.")})
-    summary = {
-        "credit": sprites.CREDITS.get(data.source, "drawn by dgm_helpers.pixel_art"),
-        "settings": info["settings"],
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "pictures": {"train": len(seen), "held_out": len(held_out)},
-        "steps": info["number"],
-        "seconds": sum(entry["seconds"] for entry in info["history"]),
-    }
-    weights = run / f"{args.name}.safetensors"
-    save_pretrained(weights, model, {"classes": data.classes, **summary})
-    summary["weights_sha256"] = evaluation.sha256(weights)
-    path = results.record(f"train-{args.name}", {**summary, "history": info["history"]}, made_with=made_with, folder=run)
-    print(f"wrote {weights} and {path}")
-
-
-def show_data(args):
-    """Describe a set of sprites; with ``--out``, write it as one folder of PNGs per class."""
-    data = sprites.load_sprites(args.source, cache=args.cache)
-    counts = ", ".join(f"{count} {name}" for name, count in zip(data.classes, np.bincount(data.labels), strict=True))
-    print(f"{data.source}: {len(data)} pictures ({counts}) in {len(set(data.groups.tolist()))} groups, SHA-256 {data.sha256}")
-    for name, split in sprites.SPLITS.items():
-        train_side, other_side = split(data)
-        shared = np.isin(other_side.groups, train_side.groups).mean()
-        print(f"split by {name}: {len(train_side)} train, {len(other_side)} held out, {shared:.1%} of them in a group that training holds too")
-    if args.out:
-        folder = _empty_folder(args.out)
-        for name in data.classes:
-            (folder / name).mkdir()
-        for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
-            Image.fromarray(image).save(folder / data.classes[label] / f"{i:05d}.png")
-        print(f"wrote {len(data)} PNGs below {folder}")
-
-
-def draw_samples(args):
-    """Sample pictures, the classes in equal parts, and write them as PNGs."""
-    if args.n < 1 or args.batch < 1:
-        raise ValueError(f"--n and --batch must be positive, got {args.n} and {args.batch}")
-    model = load_pretrained(args.weights)
-    schedule = NoiseSchedule.linear()
-    steps = args.steps or (schedule.T if args.sampler == "ddpm" else 50)
-    timesteps(schedule.T, steps)  # a wrong number of steps is an error before the folder is made
-    if args.sampler == "ddpm":
-        sampler = partial(sample_ddpm, steps=steps)
-    else:
-        sampler = partial(sample_ddim, steps=steps, eta=args.eta)
-    folder = _empty_folder(args.out)
-    labels = torch.arange(args.n) * model.n_classes // args.n
-    generator = torch.Generator().manual_seed(args.seed)
-    pictures = []
-    for part in tqdm(labels.split(args.batch), unit=" batches"):
-        eps_model = clipped(model.for_labels(part), schedule)
-        x = sampler(eps_model, schedule, (len(part), 3, sprites.SIDE, sprites.SIDE), generator=generator)
-        for picture in sprites.to_uint8(x):
-            Image.fromarray(picture).save(folder / f"{len(pictures):05d}.png")
-            pictures.append(picture)
-    if args.sheet:
-        sheet = Image.fromarray(sprites.tile(np.stack(pictures), columns=20))
-        sheet.resize((3 * sheet.width, 3 * sheet.height), Image.Resampling.NEAREST).save(args.sheet)
-    print(f"wrote {args.n} PNGs to {folder}: {args.sampler}, {steps} steps, seed {args.seed}")
-
-
-def evaluate_bound(args):
-    """Record every term of the variational bound, in bits per value, for held-out pictures of the set that trained the network."""
-    if args.n < 2 or args.batch < 1:
-        raise ValueError(f"--n must be at least 2 and --batch positive, got {args.n} and {args.batch}")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    made_with, start = results.provenance(), time.perf_counter()
-    model, schedule = load_pretrained(args.weights), NoiseSchedule.linear()
-    data, _, held_out = evaluation.data_of(args.weights, model, args.cache)
-    if args.n > len(held_out):
-        raise ValueError(f"--n must be at most {len(held_out)}, the number of held-out pictures, got {args.n}")
-    rows = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(args.seed))[: args.n]
-    x0, labels = (values[rows] for values in held_out.tensors())
-    summary = {
-        "weights": Path(args.weights).stem,
-        "weights_sha256": evaluation.sha256(weights_file(args.weights)),
-        "source": data.source,
-        "data_sha256": data.sha256,
-        "n": args.n,
-        "seed": args.seed,
-    }
-    for variance in ("small", "large"):
-        generator = torch.Generator().manual_seed(args.seed)  # the same noise for both
-        terms = []
-        for x, y in tqdm(list(zip(x0.split(args.batch), labels.split(args.batch), strict=True)), unit=" batches", desc=variance):
-            eps_model = clipped(model.for_labels(y), schedule)
-            terms.append(elbo_terms(eps_model, schedule, x, generator=generator, variance=variance, levels=256))
-        terms = torch.cat(terms)
-        totals = terms.sum(1)
-        error = (totals.std() / len(totals) ** 0.5).item()
-        bits = {"bits_per_value": totals.mean().item(), "standard_error": error}
-        summary[variance] = {**bits, "terms": terms.mean(0).tolist(), "pictures": totals.tolist()}
-    summary["seconds"] = time.perf_counter() - start
-    path = results.record(f"elbo-{summary['weights']}", summary, made_with=made_with, folder=args.out)
-    print(f"wrote {path}: {summary['small']['bits_per_value']:.3f} bits per value, standard error {summary['small']['standard_error']:.3f}")
-
-
-def evaluate_fid(args):
-    """Record Fréchet and kernel distances from sampled pictures to real ones, for each --stop-at and --steps; recorded rows are skipped."""
-    if args.n < 3 or args.batch < 1 or args.n % args.batch:
-        raise ValueError(f"--n must be at least 3 and a multiple of --batch, got {args.n} and {args.batch}")
-    run = evaluation.Run(args.weights, args.cache, args.threads, compiled=args.compile)
-    if args.sampler == "real":
-        rows = [("real", None)]
-    else:
-        rows = [run.row(args.sampler, steps, args.proposals, stop_at, args.eps_scale, args.batch, args.seed) for stop_at in args.stop_at for steps in args.steps]
-    real = None
-    for name, recipe in rows:
-        path = Path(args.out) / f"{run.data.source}-{name}-{args.n}.json"
-        if path.exists() and (known := json.loads(path.read_text()))["recipe"] == recipe and known["weights_sha256"] == run.weights_sha256:
-            print(f"{path} is there already")
-            continue
-        made_with, start = results.provenance(), time.perf_counter()
-        if real is None:
-            real, features = run.reference(2 * args.n), run.feature_sets()
-            real_sets = {key: fid.extract_features(sprites.to_tensor(real), function) for key, function in features.items()}
-        if recipe:
-            pictures, seconds = run.draw(name, recipe, args.n, args.pictures)
-            summary = {"seconds_per_picture": seconds, "pictures_sha256": hashlib.sha256(pictures.tobytes()).hexdigest()}
-        else:
-            pictures, summary = None, {}
-        summary = {"row": name, "n": args.n, "recipe": recipe, "weights_sha256": run.weights_sha256, "data_sha256": run.data.sha256, **summary}
-        summary["reference_sha256"] = hashlib.sha256(real.tobytes()).hexdigest()
-        summary["features"] = evaluation.measure(real_sets, pictures, features, seed=args.seed)
-        summary["seconds"] = time.perf_counter() - start
-        print(f"wrote {results.record(path.stem, summary, made_with=made_with, folder=args.out)}")
-
-
-def evaluate_copies(args):
-    """Record how far sampled and held-out pictures lie from the nearest picture that the network was trained on."""
-    run = evaluation.Run(args.weights, args.cache, args.threads, compiled=args.compile)
-    made_with, start = results.provenance(), time.perf_counter()
-    name, recipe = run.row("ddim", args.steps, None, None, None, args.batch, args.seed)
-    pictures, _ = run.draw(name, recipe, args.n, args.pictures)
-    summary = {"weights": run.name, "n": args.n, "recipe": recipe, "weights_sha256": run.weights_sha256, "data_sha256": run.data.sha256}
-    summary |= evaluation.nearest_training_pictures(pictures, run.shown, run.held_out)
-    summary["seconds"] = time.perf_counter() - start
-    print(f"wrote {results.record(f'copies-{run.name}', summary, made_with=made_with, folder=args.out)}")
-
-
-def hand_out(args):
-    """Write the homework as an nbgrader course, with the student's copy as a zip."""
-    labs = handout.load_labs()
-    student = handout.write_course(labs, _empty_folder(args.out))
-    print(f"wrote a course with {len(labs)} labs to {args.out}; {student.name} ({student.stat().st_size / 1e6:.0f} MB) is for the students")
-
-
-def _empty_folder(path):
+@contextmanager
+def new_folder(path):
+    """A new or empty folder to fill; if the work fails, it is as it was before."""
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ValueError(f"--out must be a new or empty folder, got {folder}")
-    return folder
+    existed = folder.is_dir()
+    if existed and any(folder.iterdir()):
+        raise ValueError(f"out must be a new or empty folder, got {folder}")
+    try:
+        yield results.writable(folder)
+    except BaseException:
+        if folder.is_dir():
+            for child in folder.iterdir():
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
+            if not existed:
+                folder.rmdir()
+        raise
 
 
-def _sampling_arguments(command):
-    command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
-    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
-    command.add_argument("--batch", type=int, default=100, help="pictures sampled at once")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--threads", type=int, help="processor threads")
-    command.add_argument("--compile", action="store_true", help="compile the network: a quarter faster, needs a C++ compiler")
-    command.add_argument("--pictures", default="runs/fid", help="folder that keeps the pictures; a killed run continues with them")
+def train(**options):
+    """Train a network on sprites, continuing from its checkpoint; write weights and a record."""
+    weights, record = recipes.train_sprites(**options)
+    print(f"wrote {weights} and {record}")
+
+
+def show_data(source, cache, out):
+    """Describe a set of sprites; with --out, write it as one folder of PNGs per class."""
+    with new_folder(out) if out is not None else nullcontext() as folder:
+        data = sprites.load_sprites(source, cache=cache)
+        counts = ", ".join(
+            f"{count} {name}"
+            for name, count in zip(data.classes, np.bincount(data.labels), strict=True)
+        )
+        groups = f"{len(np.unique(data.groups))} groups, SHA-256 {data.sha256}"
+        print(f"{data.source}: {len(data)} pictures ({counts}) in {groups}")
+        for name, split in sprites.SPLITS.items():
+            train_side, other = split(data)
+            shared = np.isin(other.groups, train_side.groups).mean()
+            leak = f"{shared:.1%} of them in a group that training holds too"
+            print(f"split by {name}: {len(train_side)} train, {len(other)} held out, {leak}")
+        if folder is not None:
+            for name in data.classes:
+                (folder / name).mkdir()
+            for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+                Image.fromarray(image).save(folder / data.classes[label] / f"{i:05d}.png")
+            print(f"wrote {len(data)} PNGs below {folder}")
+
+
+def draw_samples(weights, sampler, steps, eta, spacing, n, batch, seed, out, sheet):
+    """Sample pictures, the classes in equal parts, and write them as PNGs."""
+    n, batch = require_int("n", n, 1, 100_000), require_int("batch", batch, 1)
+    seed, schedule = evaluation.require_seed(seed), NoiseSchedule.linear()
+    if steps is None:
+        steps = schedule.T if sampler == "ddpm" else 50
+    steps = require_int("steps", steps, 1, schedule.T)
+    if sampler == "ddpm" and eta is not None:
+        raise ValueError(f"eta must not be given with the sampler ddpm, got {eta}")
+    eta = 0.0 if eta is None else require_number("eta", eta, least=0, most=1)
+    if sheet is not None and require_path("sheet", sheet, writable=True).suffix.lower() != ".png":
+        raise ValueError(f"sheet must be the path of a .png file, got {sheet}")
+    model = evaluation.load_network("weights", weights, UNet)
+    labels = torch.arange(n) * model.n_classes // n
+    options = {"sampler": sampler, "steps": steps, "eta": eta, "spacing": spacing}
+    new_sheet = nullcontext() if sheet is None else results.whole_file(Path(sheet))
+    with new_folder(out) as folder, new_sheet as file:
+        pictures = []
+        for rows in tqdm(torch.arange(n).split(batch), unit=" batches"):
+            eps_model = clipped(model.for_labels(labels[rows]), schedule)
+            seeds = [evaluation.part_seed(seed, i) for i in rows.tolist()]
+            x = evaluation.draw_each(eps_model, schedule, seeds, **options)
+            pictures += list(sprites.to_uint8(x))
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(folder / f"{i:05d}.png")
+        if file is not None:
+            tiles = sprites.tile(np.stack(pictures), columns=20)
+            Image.fromarray(tiles.repeat(3, 0).repeat(3, 1)).save(file, "PNG")
+    print(f"wrote {n} PNGs to {folder}: {sampler}, {steps} steps, seed {seed}")
+
+
+def evaluate_bound(**options):
+    """Record the terms of the variational bound, for held-out pictures."""
+    path = evaluation.record_bound(**options)
+    small = results.load(path.stem, path.parent)["small"]
+    bits = f"{small['bits_per_value']:.3f} bits per value"
+    print(f"wrote {path}: {bits}, standard error {small['standard_error']:.3f}")
+
+
+def evaluate_fid(**options):
+    """Record Fréchet and kernel distances of samples to real pictures; recorded rows are skipped."""
+    for path, new in evaluation.record_distances(**options):
+        print(f"wrote {path}" if new else f"{path} is there already")
+
+
+def evaluate_copies(**options):
+    """Record how far samples and held-out pictures lie from the nearest training picture."""
+    print(f"wrote {evaluation.record_copies(**options)}")
+
+
+def hand_out(out):
+    """Write the homework as an nbgrader course, with a zip for the students."""
+    labs = handout.load_labs()
+    with new_folder(out) as folder:
+        student = handout.write_course(labs, folder)
+    size = f"{student.stat().st_size / 1e6:.0f} MB"
+    print(f"wrote a course with {len(labs)} labs to {out}")
+    print(f"{student.name} ({size}) is for the students")
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        sys.exit(f"error: {message}")
 
 
 def parser():
-    top = argparse.ArgumentParser(prog="python -m dgm_helpers", description=__doc__.splitlines()[0])
-    commands = top.add_subparsers(required=True)
-    command = commands.add_parser("train", help="train a network on sprites; resumes from its checkpoint")
-    command.add_argument("--network", choices=("unet", "vae", "classifier"), default="unet", help="denoiser, cheap generator, or features")
-    command.add_argument("--source", default="generated", help="generated, dawnlike, original or a folder")
-    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
-    command.add_argument("--split", choices=sprites.SPLITS, default="group")
-    command.add_argument("--epochs", type=int, default=500)
-    command.add_argument("--batch-size", type=int, default=64)
-    command.add_argument("--lr", type=float, default=2e-4)
-    command.add_argument("--ema", type=float, default=0.9995, help="decay of the moving average of the weights")
-    command.add_argument("--mirror", action="store_true", help="show each picture or its mirror image")
-    command.add_argument("--distinct", type=int, help="show only so many training pictures, each repeated, as many in all")
-    command.add_argument("--weighting", choices=("simple", "elbo"), default="simple", help="weights of the timesteps in the loss")
-    command.add_argument("--channels", type=int, nargs=3, default=(24, 48, 72), help="widths of the U-Net")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--threads", type=int, help="processor threads (a resumed run is bit-identical only with the same number)")
-    command.add_argument("--out", default="runs", help="folder of the runs")
-    command.add_argument("--name", default="sprites", help="the run's folder below --out")
-    command.set_defaults(run=train_sprites)
+    top = Parser(prog="python -m dgm_helpers", description=__doc__.splitlines()[0])
 
-    command = commands.add_parser("data", help="describe a set of sprites, or write it as PNGs")
-    command.add_argument("--source", default="generated", help="generated, dawnlike, original or a folder")
-    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
-    command.add_argument("--out", help="new folder for the PNGs, one sub-folder per class")
-    command.set_defaults(run=show_data)
+    def command(parent, name, run, shared=""):
+        text = run.__doc__.splitlines()[0]
+        new = parent.add_parser(name, help=text, description=text)
+        new.set_defaults(run=run)
+        for flag in shared.split():
+            new.add_argument(f"--{flag}", **SHARED[flag])
+        return new.add_argument
 
-    command = commands.add_parser("sample", help="sample pictures from a trained network and write PNGs")
-    command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
-    command.add_argument("--sampler", choices=("ddpm", "ddim"), default="ddim")
-    command.add_argument("--steps", type=int, help="1 to 1000 (default: 1000 for ddpm, 50 for ddim)")
-    command.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1")
-    command.add_argument("--n", type=int, default=50, help="number of pictures")
-    command.add_argument("--batch", type=int, default=50, help="pictures sampled at once")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--out", required=True, help="new folder for the PNGs")
-    command.add_argument("--sheet", help="also write all pictures, enlarged, to this one PNG")
-    command.set_defaults(run=draw_samples)
+    commands = top.add_subparsers(required=True, metavar="command")
+    add = command(commands, "train", train, "source cache seed threads")
+    add("--network", choices=("unet", "vae", "classifier"), default="unet")
+    add("--split", choices=sprites.SPLITS, default="group", help="what is held out")
+    add("--epochs", type=int, default=500)
+    add("--batch-size", type=int, default=64)
+    add("--lr", type=float, default=2e-4)
+    add("--ema-decay", type=float, default=0.9995, help="of the moving average of the weights")
+    add("--mirror", action="store_true", help="show each picture or its mirror image")
+    add("--distinct", type=int, help="show only so many pictures, each repeated, as many in all")
+    add("--weighting", choices=("simple", "elbo"), default="simple", help="of the timesteps")
+    add("--channels", type=int, nargs=3, default=recipes.CHANNELS, help="widths of the U-Net")
+    add("--out", default="runs", help="folder of the runs")
+    add("--name", default="sprites", help="the run's folder below --out")
 
-    command = commands.add_parser("evaluate", help="record what a trained network is worth")
-    measures = command.add_subparsers(required=True)
-    command = measures.add_parser("bound", help="the variational bound on held-out pictures")
-    command.add_argument("--weights", default="sprites-generated", help="a released network or a .safetensors file")
-    command.add_argument("--cache", help="folder for downloads (default: the user's cache folder)")
-    command.add_argument("--n", type=int, default=256, help="number of held-out pictures")
-    command.add_argument("--batch", type=int, default=64, help="pictures evaluated at once")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--threads", type=int, help="processor threads")
-    command.add_argument("--out", default=results.FOLDER, help="folder of the record")
-    command.set_defaults(run=evaluate_bound)
+    add = command(commands, "data", show_data, "source cache")
+    add("--out", help="new folder for the PNGs, one sub-folder per class")
 
-    command = measures.add_parser("fid", help="Fréchet and kernel distances of samples to real pictures")
-    _sampling_arguments(command)
-    command.add_argument("--sampler", choices=("ddpm", "ddim", "train", "real"), default="ddim", help='"train" and "real": no sampler, but training pictures, or the noise floor')
-    command.add_argument("--steps", type=int, nargs="+", default=[50], help="one row for each number of network evaluations")
-    command.add_argument("--proposals", help='early stopping: "pca", or a variational autoencoder (a released network or a .safetensors file)')
-    command.add_argument("--stop-at", type=int, nargs="+", default=[None], help="early stopping: one row for each timestep to start from")
-    command.add_argument("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
-    command.add_argument("--n", type=int, default=2000, help="number of pictures, a multiple of --batch")
-    command.add_argument("--out", default=results.FOLDER / "fid", help="folder of the records")
-    command.set_defaults(run=evaluate_fid)
+    add = command(commands, "sample", draw_samples, "weights spacing seed")
+    add("--sampler", choices=("ddpm", "ddim"), default="ddim")
+    add("--steps", type=int, help="1 to 1000 (default: 1000 for ddpm, 50 for ddim)")
+    add("--eta", type=float, help="noise of ddim, 0 (the default) to 1")
+    add("--n", type=int, default=50, help="number of pictures")
+    add("--batch", type=int, default=50, help="pictures sampled at once; it does not change them")
+    add("--out", required=True, help="new folder for the PNGs")
+    add("--sheet", help="also write all pictures, enlarged, to this one .png file")
 
-    command = measures.add_parser("copies", help="distances of samples to the nearest training picture")
-    _sampling_arguments(command)
-    command.add_argument("--steps", type=int, default=50, help="steps of deterministic DDIM")
-    command.add_argument("--n", type=int, default=2000, help="number of pictures, a multiple of --batch")
-    command.add_argument("--out", default=results.FOLDER, help="folder of the record")
-    command.set_defaults(run=evaluate_copies)
+    group = commands.add_parser("evaluate", help="record what a trained network is worth")
+    measures = group.add_subparsers(required=True, metavar="measure")
+    add = command(measures, "bound", evaluate_bound, "weights cache seed threads")
+    add("--n", type=int, default=256, help="number of held-out pictures")
+    add("--batch", type=int, default=64, help="pictures evaluated at once")
+    add("--out", default=results.FOLDER, help="folder of the record")
 
-    command = commands.add_parser("handout", help="write the homework as an nbgrader course, with a zip for the students")
-    command.add_argument("--out", required=True, help="new folder of the course")
-    command.set_defaults(run=hand_out)
+    add = command(measures, "fid", evaluate_fid, f"{RECORDED} spacing")
+    text = '"train" and "real" are no samplers, but training pictures and the noise floor'
+    add("--sampler", choices=("ddpm", "ddim", "train", "real"), default="ddim", help=text)
+    add("--steps", type=int, nargs="+", help="one row for each number of steps (default: 50)")
+    add("--proposals", help='early stopping: "pca", or a released or saved VAE')
+    add("--stop-at", type=int, nargs="+", help="early stopping: one row for each timestep")
+    add("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
+    add("--out", default=results.FOLDER / "fid", help="folder of the records")
+
+    add = command(measures, "copies", evaluate_copies, RECORDED)
+    add("--steps", type=int, default=50, help="of deterministic DDIM")
+    add("--out", default=results.FOLDER, help="folder of the record")
+
+    add = command(commands, "handout", hand_out)
+    add("--out", required=True, help="new folder of the course")
     return top
 
 
+RECORDED = "weights cache n batch seed threads compile pictures"
+SHARED = {  # arguments of several commands
+    "source": {"default": "generated", "help": "generated, dawnlike, original or a folder"},
+    "cache": {"help": "folder for downloads (default: the user's cache folder)"},
+    "weights": {"default": "sprites-generated", "help": "released, or a .safetensors file"},
+    "n": {"type": int, "default": 2000, "help": "number of pictures, a multiple of --batch"},
+    "batch": {"type": int, "default": 100, "help": "pictures sampled at once"},
+    "seed": {"type": int, "default": 0},
+    "threads": {"type": int, "help": "of the processor; with as many, a run repeats bit for bit"},
+    "spacing": {"choices": ("uniform", "quadratic"), "default": "uniform", "help": "of the steps"},
+    "compile": {"action": "store_true", "dest": "compiled", "help": "needs a C++ compiler"},
+    "pictures": {"default": "runs/fid", "help": "folder that keeps them; a killed run continues"},
+}
+
+
+def named(message, names):
+    """An error message with the arguments before "must" as they are written on the command line."""
+    head, must, rest = message.partition(" must ")
+    words = [f"--{word.replace('_', '-')}" if word in names else word for word in head.split(" ")]
+    return " ".join(words) + must + rest if must else message
+
+
 def main(arguments=None):
-    args = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        return parser().print_help()
+    options = vars(parser().parse_args(arguments))
+    run, names = options.pop("run"), set(options)
     try:
-        args.run(args)
+        if options.get("threads") is not None:
+            require_int("threads", options["threads"], 1, 1024)
+        if run is not train and (threads := options.pop("threads", None)) is not None:
+            torch.set_num_threads(threads)
+        run(**options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, TypeError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {named(str(error), names)}")
 
 
 if __name__ == "__main__":

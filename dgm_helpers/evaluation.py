@@ -1,8 +1,14 @@
-"""Recorded evaluations of samplers: pictures drawn batch by batch, so that a killed run continues, and what is measured on them."""
+"""Recorded evaluations of a trained denoiser: pictures that survive a kill, and what they are worth.
+
+The arguments of a whole evaluation (``record_bound``, ``record_distances``, ``record_copies``) are checked
+before any work. Wrong kinds and values raise TypeError or ValueError naming the argument.
+"""
 
 import base64
 import hashlib
+import os
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -10,14 +16,57 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import fid, results, sprites
-from .networks import PCAGaussian
+from . import results, sprites
+from .arguments import (
+    described,
+    require_array,
+    require_bool,
+    require_callable,
+    require_choice,
+    require_data,
+    require_int,
+    require_json,
+    require_labels,
+    require_number,
+    seeded,
+)
+from .bound import elbo_terms
+from .fid import extract_features, fid_interval, imagenet_features, kid, noise_floor, pca_features
+from .networks import VAE, PCAGaussian, UNet
 from .pixel_art import generate_sprites
-from .samplers import clipped, epsilon_scaled, sample_ddim, sample_ddpm, sample_es_ddpm
-from .schedules import NoiseSchedule, timesteps
-from .training import load_checkpoint, load_pretrained, save_checkpoint, weights_file
+from .samplers import (
+    clipped,
+    ddim_step,
+    ddpm_step,
+    epsilon_scaled,
+    reverse_process,
+    sample_ddim,
+    sample_ddpm,
+    sample_es_ddpm,
+)
+from .schedules import NoiseSchedule, require_schedule, timesteps
+from .training import load_pretrained, load_tensors, save_tensors, weights_file
 
-REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; training pictures have seed 0
+REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; those of training have 0
+MOST = 10**6  # pictures of one seed
+
+
+def require_seed(seed):
+    """``seed``, if it is an int in 0…2³² − 1."""
+    return require_int("seed", seed, 0, 2**32 - 1)
+
+
+def require_counts(n, batch, least, *, whole=True):
+    """``n`` and ``batch``, if they are ints from ``least`` and 1 on, and n a multiple of the batch where ``whole``."""
+    n, batch = require_int("n", n, least, MOST), require_int("batch", batch, 1)
+    if whole and n % batch:
+        raise ValueError(f"n must be a multiple of batch = {batch}, got {n}")
+    return n, batch
+
+
+def part_seed(seed, i):
+    """The seed of batch i, or of picture i, of a run with the given seed."""
+    return MOST * seed + i
 
 
 def sha256(path):
@@ -25,113 +74,205 @@ def sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def data_of(weights, model, cache):
-    """The set that trained ``model`` and the two sides of its split; ValueError if the set is not the one of its record."""
-    if "settings" not in model.info:
-        raise ValueError(f"--weights {weights} does not say which data trained it; give a network that the train command wrote")
-    settings = model.info["settings"]
-    data = sprites.load_sprites(settings["source"], cache=cache)
-    if data.sha256 != settings["data_sha256"]:
-        raise ValueError(f"--weights {weights} was trained on data with SHA-256 {settings['data_sha256']}, not {data.sha256}")
-    return data, *sprites.SPLITS[settings["split"]](data)
+def load_network(argument, name, kind):
+    """The released or saved network ``name``, if it is of class ``kind``; errors name the ``argument``."""
+    try:
+        model = load_pretrained(name)
+    except (TypeError, ValueError) as error:
+        wanted = f"{argument} must be a released network or the .safetensors file of one"
+        found = TypeError if isinstance(error, TypeError) else ValueError
+        raise found(f"{wanted}: {error}") from error
+    if not isinstance(model, kind):
+        got = f"{name}, which holds a {type(model).__name__}"
+        raise ValueError(f"{argument} must hold a {kind.__name__}, got {got}")
+    return model
 
 
-class Run:
-    """A trained denoiser, its data, and the pictures that samplers draw with it."""
+def noise(n, generator):
+    """Standard normal noise, float32 (n, 3, 16, 16)."""
+    shape = (n, 3, sprites.SIDE, sprites.SIDE)
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
 
-    def __init__(self, weights, cache, threads, *, compiled):
-        if threads:
-            torch.set_num_threads(threads)
-        self.name, self.weights_sha256, self.compiled = Path(weights).stem, sha256(weights_file(weights)), compiled
-        self.model, self.schedule = load_pretrained(weights), NoiseSchedule.linear()
-        self.data, self.train, self.held_out = data_of(weights, self.model, cache)
-        self.shown = self.train.images[: self.model.info["settings"].get("distinct")]
+
+class Denoiser:
+    """A trained denoiser, the data that trained it, and the pictures that samplers draw with it.
+
+    Parameters
+    ----------
+    weights : str or Path
+        A released network or a ``.safetensors`` file; its record must say which data trained it.
+    cache : path, optional
+        As in :func:`dgm_helpers.sprites.load_sprites`.
+    compiled : bool
+        Whether to compile the network: a quarter faster, needs a C++ compiler.
+
+    Raises
+    ------
+    ValueError
+        If the weights hold another kind of network, or the data are not those of their record.
+    """
+
+    def __init__(self, weights="sprites-generated", *, cache=None, compiled=False):
+        self.model, self.schedule = load_network("weights", weights, UNet), NoiseSchedule.linear()
+        self.name, self.weights_sha256 = Path(weights).stem, sha256(weights_file(weights))
+        self.compiled = require_bool("compiled", compiled)
+        settings = self.model.info.get("settings")
+        if not isinstance(settings, dict) or not {"source", "data_sha256"} <= settings.keys():
+            wanted = "weights must say which data trained them, as those of the train command do"
+            raise ValueError(f"{wanted}, got {weights}")
+        self.data = sprites.load_sprites(settings["source"], cache=cache)
+        if self.data.sha256 != settings["data_sha256"]:
+            wanted = f"weights must be trained on the data with SHA-256 {self.data.sha256}"
+            raise ValueError(f"{wanted}, got {weights}, trained on {settings['data_sha256']}")
+        split = sprites.SPLITS[require_choice("split", settings.get("split"), sprites.SPLITS)]
+        self.train, self.held_out = split(self.data)
+        self.shown = self.train.images[: settings.get("distinct")]
         if compiled:
             self.model.compile()
 
-    def row(self, sampler, steps, proposals, stop_at, eps_scale, batch, seed):
-        """The name and the recipe of one row; ValueError if they make no sense, before any picture is drawn."""
+    def recipe(
+        self,
+        sampler="ddim",
+        *,
+        steps=None,
+        proposals=None,
+        stop_at=None,
+        eps_scale=None,
+        spacing="uniform",
+        batch=100,
+        seed=0,
+    ):
+        """What a row's pictures are made of, as a JSON-able dictionary; None for the noise floor.
+
+        Parameters
+        ----------
+        sampler : {"ddim", "ddpm", "train", "real"}
+            "train" stands for training pictures and "real" for the noise floor; no option of a sampler is theirs.
+        steps : int, optional
+            Network evaluations, 50 by default.
+        proposals : {"pca"}, str or Path, optional
+            Early stopping: the generator to start from, PCA-Gaussian or the name or file of a variational autoencoder.
+        stop_at : int, optional
+            Early stopping: the timestep to start from; 0 leaves the proposals as they are, without steps.
+        eps_scale : float, optional
+            Epsilon scaling: what the noise estimate is divided by.
+        spacing : {"uniform", "quadratic"}
+            Of the timesteps.
+        batch, seed : int
+        """
+        part = {"batch": require_int("batch", batch, 1), "seed": require_seed(seed)}
+        require_choice("sampler", sampler, ("ddim", "ddpm", "train", "real"))
+        require_choice("spacing", spacing, ("uniform", "quadratic"))
+        options = {"steps": steps, "proposals": proposals, "stop_at": stop_at}
+        options |= {"eps_scale": eps_scale, "spacing": None if spacing == "uniform" else spacing}
+        if sampler in ("train", "real"):
+            for name, value in options.items():
+                if value is not None:
+                    raise ValueError(f"{name} must not be given with {sampler!r}, got {value}")
+            return {"sampler": "train", **part} if sampler == "train" else None
         if (proposals is None) != (stop_at is None):
-            raise ValueError(f"--proposals and --stop-at must be given together, got {proposals} and {stop_at}")
-        if sampler == "train":
-            return "train", {"sampler": "train", "batch": batch, "seed": seed}
-        if stop_at is not None and not 0 <= stop_at <= self.schedule.T:
-            raise ValueError(f"--stop-at must lie in 0…{self.schedule.T}, got {stop_at}")
-        if stop_at != 0:
-            timesteps(stop_at or self.schedule.T, steps)
-        recipe = {
+            got = f"{proposals} and {stop_at}"
+            raise ValueError(f"proposals and stop_at must be given together, got {got}")
+        if stop_at is not None:
+            options["stop_at"] = stop_at = require_int("stop_at", stop_at, 0, self.schedule.T)
+            options |= {"proposals": str(proposals), "proposals_sha256": None}
+            if proposals != "pca":
+                self._autoencoder(proposals)
+                options["proposals_sha256"] = sha256(weights_file(proposals))
+        top = self.schedule.T if stop_at is None else stop_at
+        options["steps"] = (
+            require_int("steps", 50 if steps is None else steps, 1, top) if top else 0
+        )
+        if eps_scale is not None:
+            options["eps_scale"] = require_number("eps_scale", eps_scale, above=0)
+        if spacing == "uniform":  # rows that were recorded before there was a choice do not have it
+            del options["spacing"]
+        return {
             "weights": self.name,
             "weights_sha256": self.weights_sha256,
             "data_sha256": self.data.sha256,
             "sampler": sampler,
-            "steps": steps if stop_at != 0 else 0,
-            "proposals": proposals,
-            "proposals_sha256": sha256(weights_file(proposals)) if proposals not in (None, "pca") else None,
-            "stop_at": stop_at,
-            "eps_scale": eps_scale,
-            "batch": batch,
-            "seed": seed,
+            "proposals_sha256": None,
+            **options,
+            **part,
             "compiled": self.compiled,
         }
-        parts = [*([f"es-{Path(proposals).stem.split('-')[0]}-{stop_at}"] if proposals else []), *([f"scaled-{eps_scale}"] if eps_scale else [])]
-        return "-".join([*parts, *([sampler, str(steps)] if recipe["steps"] else [])]), recipe
 
-    def sampler(self, recipe):
-        """The function ``sampler(labels, generator)`` of a recipe."""
-        x, labels = self.train.tensors()
-        if recipe["proposals"]:
-            proposer = PCAGaussian(x, labels) if recipe["proposals"] == "pca" else load_pretrained(recipe["proposals"])
+    def _autoencoder(self, proposals):
+        network = load_network("proposals", proposals, VAE)
+        if network.n_classes != len(self.data.classes):
+            wanted = f"proposals must have the {len(self.data.classes)} classes of the data"
+            raise ValueError(f"{wanted}, got {proposals} with {network.n_classes}")
+        return network
 
-        def sampler(y, generator):
-            eps_model = self.model.for_labels(y)
-            if recipe["eps_scale"]:
+    def batch_drawer(self, recipe):
+        """The function ``draw_batch(labels, generator)`` of a recipe: pictures in [−1, 1], float32 (B, 3, 16, 16)."""
+        proposals = recipe["proposals"]
+        if proposals == "pca":
+            proposer = PCAGaussian(*self.train.tensors())
+        elif proposals is not None:
+            proposer = self._autoencoder(proposals)
+        options = {"steps": recipe["steps"], "spacing": recipe.get("spacing", "uniform")}
+
+        def draw_batch(labels, generator):
+            eps_model = self.model.for_labels(labels)
+            if recipe["eps_scale"] is not None:
                 eps_model = epsilon_scaled(eps_model, recipe["eps_scale"])
-            eps_model = clipped(eps_model, self.schedule)
-            if recipe["proposals"]:
-                eta = 1.0 if recipe["sampler"] == "ddpm" else 0.0
-                options = {"stop_at": recipe["stop_at"], "steps": recipe["steps"], "eta": eta, "generator": generator}
-                return sample_es_ddpm(eps_model, self.schedule, proposer.sample(y, generator=generator), **options)
-            sample = sample_ddpm if recipe["sampler"] == "ddpm" else sample_ddim
-            return sample(eps_model, self.schedule, (len(y), 3, sprites.SIDE, sprites.SIDE), steps=recipe["steps"], generator=generator)
+            start = clipped(eps_model, self.schedule), self.schedule
+            if proposals is not None:
+                x = proposer.sample(labels, generator=generator)
+                early = {"stop_at": recipe["stop_at"], "eta": float(recipe["sampler"] == "ddpm")}
+                return sample_es_ddpm(*start, x, **early, **options, generator=generator)
+            x_T = noise(len(labels), generator)
+            if recipe["sampler"] == "ddpm":
+                return sample_ddpm(*start, x_T, **options, generator=generator)
+            return sample_ddim(*start, x_T, **options)
 
-        return sampler
+        return draw_batch
 
-    def draw(self, name, recipe, n, folder):
-        """The n pictures of a row, uint8 (n, 16, 16, 3), and the processor seconds of one: see :func:`draw`."""
+    def pictures(self, recipe, n, folder):
+        """The n pictures of a recipe, uint8 (n, 16, 16, 3), and the processor seconds of one: :func:`draw_pictures`."""
         if recipe["sampler"] == "train":
-            if n > len(self.train):
-                raise ValueError(f"--n must be at most {len(self.train)}, the number of training pictures, got {n}")
-            rows = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(recipe["seed"]))[:n]
-            return self.train.images[rows], 0.0
-        return draw(self.sampler(recipe), self.train.tensors()[1], recipe, n=n, folder=Path(folder) / f"{self.name.removeprefix('sprites-')}-{name}")
+            return self.train.images[self._training_rows(recipe, n)], 0.0
+        folder = Path(folder) / f"{self.name.removeprefix('sprites-')}-{results.row_name(recipe)}"
+        labels = self.train.tensors()[1]
+        return draw_pictures(self.batch_drawer(recipe), labels, recipe, n=n, folder=folder)
 
-    def reference(self, n):
-        """n real pictures, uint8: freshly drawn ones of the generated set, else distinct pictures of the set in random order."""
+    def _training_rows(self, recipe, n):
+        if n > len(self.train):
+            wanted = f"n must be at most {len(self.train)}, the number of training pictures"
+            raise ValueError(f"{wanted}, got {n}")
+        return torch.randperm(len(self.train), generator=seeded(recipe["seed"]), device="cpu")[:n]
+
+    def real_pictures(self, n):
+        """2n real pictures, uint8: freshly drawn ones of the generated set, else distinct ones of the set, shuffled."""
         if self.data.source == "generated":
-            return generate_sprites(n, REFERENCE_SEED)[0]
+            return generate_sprites(2 * n, REFERENCE_SEED)[0]
         images = np.unique(self.data.images, axis=0)
-        if n > len(images):
-            raise ValueError(f"--n must be at most {len(images) // 2}, half of the {len(images)} distinct pictures, got {n // 2}")
-        return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[:n]]
+        if 2 * n > len(images):
+            wanted = f"n must be at most {len(images) // 2}, half of the distinct pictures"
+            raise ValueError(f"{wanted}, got {n}")
+        return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[: 2 * n]]
 
     def feature_sets(self):
         """The features of the distances, by name; a classifier is released for the generated set only."""
         x, _ = self.train.tensors()
-        features = {"imagenet": fid.imagenet_features(), "pca": fid.pca_features(x, 64)}
+        features = {"imagenet": imagenet_features(), "pca": pca_features(x, 64)}
         if self.data.source == "generated":
             features = {"classifier": load_pretrained("classifier-generated").features, **features}
         return features
 
 
-def draw(sampler, labels, recipe, *, n, folder):
+def draw_pictures(draw_batch, labels, recipe, *, n, folder):
     """Draw n pictures in batches that are kept in ``folder``; a batch that is there already is not drawn again.
 
-    Batch i depends on the recipe and i only, so a killed run continues with the same pictures, and a larger n adds to them.
+    Batch i depends on the recipe and i only, so a killed run continues with the same pictures, and a larger n
+    adds to them.
 
     Parameters
     ----------
-    sampler : callable
-        ``sampler(labels, generator)`` returns pictures in [−1, 1], float (B, 3, 16, 16).
+    draw_batch : callable
+        ``draw_batch(labels, generator)`` returns pictures in [−1, 1], float (B, 3, 16, 16).
     labels : int64 tensor (N,)
         The labels of a batch are drawn from these, with replacement.
     recipe : dict
@@ -144,110 +285,292 @@ def draw(sampler, labels, recipe, *, n, folder):
     -------
     pictures : uint8 array (n, 16, 16, 3)
     seconds : float
-        Processor time of one picture, summed over threads: that of the median batch, since the first one may compile the network.
+        Processor time of one picture, summed over threads: that of the median batch, since the first one may
+        compile the network.
 
     Raises
     ------
     ValueError
-        If n is no positive multiple of the batch, or the folder holds pictures of another recipe.
+        If the folder holds pictures of another recipe.
     """
-    batch = recipe["batch"]
-    if n < 1 or n % batch:
-        raise ValueError(f"n must be a positive multiple of the batch of {batch}, got {n}")
-    made_with = results.provenance()
+    require_callable("draw_batch", draw_batch)
+    if len(labels := require_labels(labels, 2**63 - 1)) == 0:
+        raise ValueError("labels must hold at least one label, got none")
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder must be a path, got {described(folder)}")
+    if not isinstance(recipe, dict) or not {"batch", "seed"} <= recipe.keys():
+        raise TypeError(f"recipe must be a dictionary with batch and seed, got {described(recipe)}")
+    recipe = require_json("recipe", recipe)  # as it will be read again
+    n, batch = require_counts(n, recipe["batch"], 1)
+    seed, made_with = require_seed(recipe["seed"]), results.provenance()
     pictures, seconds = [], []
     for i in tqdm(range(n // batch), unit=" batches", mininterval=10, desc=Path(folder).name):
         path = Path(folder) / f"{i:04d}.safetensors"
         if not path.exists():
-            generator = torch.Generator().manual_seed(10**6 * recipe["seed"] + i)
-            rows = torch.randint(len(labels), (batch,), generator=generator)
+            generator = seeded(part_seed(seed, i))
+            rows = torch.randint(len(labels), (batch,), generator=generator, device="cpu")
             start = time.process_time()
-            x = sprites.to_uint8(sampler(labels[rows], generator))
-            info = {"recipe": recipe, "seconds": time.process_time() - start, "made_with": made_with}
-            save_checkpoint(path, {"pictures": torch.from_numpy(x)}, info)
-        tensors, info = load_checkpoint(path)
-        if info["recipe"] != recipe:
-            raise ValueError(f"{path} holds pictures of another recipe: {info['recipe']} is not {recipe}")
+            x = draw_batch(labels[rows], generator)
+            shape = (batch, 3, sprites.SIDE, sprites.SIDE)
+            x = sprites.to_uint8(require_data("the answer of draw_batch", x, shape=shape))
+            info = {"recipe": recipe, "made_with": made_with}
+            info["seconds"] = time.process_time() - start
+            save_tensors(path, {"pictures": torch.from_numpy(x)}, info)
+        tensors, info = load_tensors(path)
+        if (other := info.get("recipe")) != recipe:
+            raise ValueError(f"{path} holds pictures of another recipe: {other} is not {recipe}")
         pictures.append(tensors["pictures"])
         seconds.append(info["seconds"])
     return torch.cat(pictures).numpy(), median(seconds) / batch
 
 
+def draw_each(eps_model, schedule, seeds, *, sampler="ddim", steps=50, eta=0.0, spacing="uniform"):
+    """Draw a picture for each of the ``seeds``, float32 (B, 3, 16, 16), with all its noise from a generator of its own.
+
+    So a picture does not depend on those that are drawn beside it, but for the network's rounding. ``sampler``
+    is "ddim" or "ddpm"; the other options are those of :func:`dgm_helpers.samplers.sample_ddim`, and ``eta`` is
+    for "ddim" only.
+    """
+    require_choice("sampler", sampler, ("ddim", "ddpm"))
+    eta, steps = require_number("eta", eta, least=0, most=1), require_int("steps", steps, 1)
+    formula = ddpm_step if sampler == "ddpm" else partial(ddim_step, eta=eta)
+    taus = timesteps(require_schedule(schedule).T, steps, spacing)
+    try:
+        seeds = [require_int("seeds", seed, 0, 2**63 - 1) for seed in seeds]
+    except TypeError:
+        raise TypeError(f"seeds must be a list of ints, got {described(seeds)}") from None
+    if not seeds:
+        raise ValueError("seeds must hold at least one")
+    generators = [seeded(seed) for seed in seeds]
+
+    def draw():
+        return torch.cat([noise(1, generator) for generator in generators])
+
+    def step(schedule, x_t, eps, t, s, _):
+        return formula(schedule, x_t, eps, t, s, draw() if sampler == "ddpm" or eta > 0 else None)
+
+    for state in reverse_process(eps_model, schedule, draw(), taus, step):
+        pass
+    return state.x
+
+
 def measure(real_sets, fake, features, *, seed):
     """Distances from uint8 pictures ``fake`` (n, …) to n real ones, for each of the named ``features``.
 
-    ``real_sets`` holds the features of 2n real pictures by the same names, of which the first n are used. Without ``fake``: the
-    noise floor, real against real at the same n.
+    ``real_sets`` holds the features of 2n real pictures by the same names, of which the first n are used.
+    Without ``fake``: the noise floor, real against real at the same n.
     """
     summary = {}
     for name, function in features.items():
         real_features, n = real_sets[name], len(real_sets[name]) // 2
-        generator, resamples = torch.Generator().manual_seed(seed), 200 if real_features.shape[1] < 500 else 40
+        random = {"features": None, "generator": seeded(seed)}
+        found = summary[name] = {"dimensions": real_features.shape[1]}
         if fake is None:
-            mean, spread = fid.noise_floor(real_features, n, features=None, generator=generator)
-            summary[name] = {"dimensions": real_features.shape[1], "fid": mean, "spread": spread}
-        else:
-            sets = real_features[:n], fid.extract_features(sprites.to_tensor(fake), function)
-            distance, low, high = fid.fid_interval(*sets, features=None, generator=generator, resamples=resamples)
-            summary[name] = {"dimensions": real_features.shape[1], "fid": distance, "low": low, "high": high, "resamples": resamples}
-            summary[name]["kid"], summary[name]["kid_standard_error"] = fid.kid(*sets, features=None)
+            found["fid"], found["spread"] = noise_floor(real_features, n, **random)
+            continue
+        sets = real_features[:n], extract_features(sprites.to_tensor(fake), function)
+        resamples = 200 if found["dimensions"] < 500 else 40
+        interval = fid_interval(*sets, **random, resamples=resamples)
+        found |= zip(("fid", "low", "high"), interval)
+        found["resamples"] = resamples
+        found["kid"], found["kid_standard_error"] = kid(*sets, features=None)
     return summary
 
 
 def nearest(pictures, others):
-    """The distance of each picture to the nearest of the ``others``, root mean square over its values, and that one's row."""
+    """The root mean square distance of each picture to the nearest of the ``others``, and that one's row."""
     x, y = (sprites.to_tensor(z).flatten(1) for z in (pictures, others))
     distance, row = torch.cdist(x, y).min(1)
     return distance / x.shape[1] ** 0.5, row
 
 
 def nearest_training_pictures(pictures, shown, held_out, closest=20):
-    """Distances of samples and of held-out pictures to the nearest picture ``shown`` in training, and the closest samples themselves."""
+    """Distances of samples and of held-out pictures to the nearest one ``shown`` in training; the closest samples."""
     distance, row = nearest(pictures, shown)
     order = distance.argsort()[:closest]
+    encoded = base64.b64encode(pictures[order].tobytes()).decode()
     return {
         "shown": len(shown),
         "samples": distance.tolist(),
         "held_out": nearest(held_out.images, shown)[0].tolist(),
-        "closest": {"rows": row[order].tolist(), "pictures": base64.b64encode(pictures[order].tobytes()).decode()},
+        "closest": {"rows": row[order].tolist(), "pictures": encoded},
     }
 
 
-def load_row(row, n):
-    """The record of a row of the generated set, such as "ddim-20" or "real", at n pictures; ValueError if there is none."""
-    return results.load(f"generated-{row}-{n}", results.FOLDER / "fid")
+def closest_samples(record):
+    """The samples closest to training in a record of copies, uint8 (k, 16, 16, 3), and the rows they are closest to."""
+    if not isinstance(record, dict) or "closest" not in record:
+        raise TypeError(f"record must be one of record_copies, got {described(record)}")
+    pictures = np.frombuffer(base64.b64decode(record["closest"]["pictures"]), np.uint8)
+    return pictures.reshape(-1, sprites.SIDE, sprites.SIDE, 3), record["closest"]["rows"]
 
 
-def compare_rows(one, other, floor):
-    """The name of the recorded row that is closer to the real pictures, in each feature set and in all of them.
-
-    Parameters
-    ----------
-    one, other : dict
-        Records of samples, from :func:`load_row`.
-    floor : dict
-        The record "real" of the noise floor.
+def copying(distances, held_out):
+    """How much closer to training samples are than held-out pictures, from distances to the nearest training picture.
 
     Returns
     -------
-    dict
-        For each feature set the closer row by :func:`dgm_helpers.fid.closer`, or None; for "all" the row that every set
-        names, or None.
-
-    Raises
-    ------
-    ValueError
-        If the records have different numbers of pictures, real pictures or feature sets.
+    share : float
+        Of the pairs (sample, held-out picture), those in which the sample is closer, ties counted half: one
+        half if nothing is remembered (the statistic of Mann and Whitney).
+    below : float
+        The share of samples below the held-out distances' 5% point.
     """
-    for key in ("n", "reference_sha256"):
-        if len(values := {record[key] for record in (one, other, floor)}) > 1:
-            raise ValueError(f"one, other and floor must agree in {key}, got {sorted(values)}")
-    if len(sets := {tuple(record["features"]) for record in (one, other, floor)}) > 1:
-        raise ValueError(f"one, other and floor must have the same feature sets, got {sorted(sets)}")
-    said = {}
-    for kind in floor["features"]:
-        estimates = [[record["features"][kind][part] for part in ("fid", "low", "high")] for record in (one, other)]
-        which = fid.closer(*estimates, floor=floor["features"][kind]["fid"])
-        said[kind] = None if which is None else (one, other)[which]["row"]
-    names = set(said.values())
-    return {**said, "all": names.pop() if len(names) == 1 else None}
+    d, others = require_array("distances", distances), require_array("held_out", held_out)
+    for name, values in (("distances", d), ("held_out", others)):
+        if values.ndim != 1 or len(values) == 0:
+            raise ValueError(f"{name} must have shape (N,) with N >= 1, got {tuple(values.shape)}")
+    share = (d[:, None] < others).double().mean() + (d[:, None] == others).double().mean() / 2
+    return share.item(), (d < others.quantile(0.05)).double().mean().item()
+
+
+def record_bound(
+    weights="sprites-generated", *, n=256, batch=64, seed=0, cache=None, out=results.FOLDER
+):
+    """Record the terms of the variational bound of n held-out pictures, in bits per value; returns the path."""
+    (n, batch), seed = require_counts(n, batch, 2, whole=False), require_seed(seed)
+    made_with, start = results.provenance(), time.perf_counter()
+    denoiser = Denoiser(weights, cache=cache)
+    held_out, schedule = denoiser.held_out, denoiser.schedule
+    if n > len(held_out):
+        wanted = f"n must be at most {len(held_out)}, the number of held-out pictures"
+        raise ValueError(f"{wanted}, got {n}")
+    results.writable(out)
+    rows = torch.randperm(len(held_out), generator=seeded(seed), device="cpu")[:n]
+    x0, labels = (values[rows] for values in held_out.tensors())
+    summary = {"weights": denoiser.name, "weights_sha256": denoiser.weights_sha256}
+    summary |= {"source": denoiser.data.source, "data_sha256": denoiser.data.sha256}
+    summary |= {"n": n, "seed": seed}
+    batches = list(zip(x0.split(batch), labels.split(batch)))
+    for variance in ("small", "large"):
+        options = {"generator": seeded(seed), "variance": variance, "levels": 256}  # the same noise
+        terms = []
+        for x, y in tqdm(batches, unit=" batches", desc=variance):
+            eps_model = clipped(denoiser.model.for_labels(y), schedule)
+            terms.append(elbo_terms(eps_model, schedule, x, **options))
+        terms = torch.cat(terms)
+        totals = terms.sum(1)
+        summary[variance] = {
+            "bits_per_value": totals.mean().item(),
+            "standard_error": (totals.std() / n**0.5).item(),
+            "terms": terms.mean(0).tolist(),
+            "pictures": totals.tolist(),
+        }
+    summary["seconds"] = time.perf_counter() - start
+    return results.record(f"elbo-{denoiser.name}", summary, made_with=made_with, folder=out)
+
+
+def record_distances(
+    weights="sprites-generated",
+    *,
+    sampler="ddim",
+    steps=None,
+    proposals=None,
+    stop_at=None,
+    eps_scale=None,
+    spacing="uniform",
+    n=2000,
+    batch=100,
+    seed=0,
+    compiled=False,
+    cache=None,
+    pictures="runs/fid",
+    out=results.FOLDER / "fid",
+):
+    """Record distances from sampled pictures to as many real ones: one row for each of ``stop_at`` and of ``steps``.
+
+    Parameters
+    ----------
+    weights, cache, compiled
+        As in :class:`Denoiser`.
+    sampler, proposals, eps_scale, spacing, batch, seed
+        As in :meth:`Denoiser.recipe`.
+    steps, stop_at : list of int, optional
+    n : int
+        Pictures a side, a multiple of the batch.
+    pictures : path
+        Folder that keeps the pictures; a killed run continues with them.
+    out : path
+        Folder of the records. A row that is recorded there with the same recipe and weights is not computed again.
+
+    Returns
+    -------
+    iterator of (path, bool)
+        For each row the record, and whether it is new.
+    """
+    n, batch = require_counts(n, batch, 3)
+    denoiser = Denoiser(weights, cache=cache, compiled=compiled)
+    options = {"proposals": proposals, "eps_scale": eps_scale, "spacing": spacing}
+    options |= {"batch": batch, "seed": seed}
+    recipes = [
+        denoiser.recipe(sampler, steps=k, stop_at=t, **options)
+        for t in _listed("stop_at", stop_at)
+        for k in _listed("steps", steps)
+    ]
+    if sampler == "train":
+        denoiser._training_rows(recipes[0], n)
+    for folder in (out,) if sampler in ("train", "real") else (out, pictures):
+        results.writable(folder)
+    return _record_distances(denoiser, recipes, n, require_seed(seed), pictures, out)
+
+
+def _listed(name, values):
+    if not isinstance(values, (list, tuple, range)):
+        return [values]
+    if len(values) == 0:
+        raise ValueError(f"{name} must hold at least one number")
+    return list(values)
+
+
+def _record_distances(denoiser, recipes, n, seed, folder, out):
+    real = None
+    for recipe in recipes:
+        row = results.row_name(recipe)
+        name = results.row_record(row, n, denoiser.data.source)
+        made_of = {"row": row, "n": n, "recipe": recipe, "weights_sha256": denoiser.weights_sha256}
+        if name in results.names(folder=out) and made_of.items() <= results.load(name, out).items():
+            yield Path(out) / f"{name}.json", False
+            continue
+        made_with, start = results.provenance(), time.perf_counter()
+        if real is None:
+            real, features = denoiser.real_pictures(n), denoiser.feature_sets()
+            x = sprites.to_tensor(real)
+            real_sets = {kind: extract_features(x, f) for kind, f in features.items()}
+        summary, pictures = {**made_of, "data_sha256": denoiser.data.sha256}, None
+        if recipe is not None:
+            pictures, summary["seconds_per_picture"] = denoiser.pictures(recipe, n, folder)
+            summary["pictures_sha256"] = hashlib.sha256(pictures.tobytes()).hexdigest()
+        summary["reference_sha256"] = hashlib.sha256(real.tobytes()).hexdigest()
+        summary["features"] = measure(real_sets, pictures, features, seed=seed)
+        summary["seconds"] = time.perf_counter() - start
+        yield results.record(name, summary, made_with=made_with, folder=out), True
+
+
+def record_copies(
+    weights="sprites-generated",
+    *,
+    steps=50,
+    n=2000,
+    batch=100,
+    seed=0,
+    compiled=False,
+    cache=None,
+    pictures="runs/fid",
+    out=results.FOLDER,
+):
+    """Record how far DDIM samples and held-out pictures lie from the nearest picture of the training; returns the path.
+
+    Arguments as in :func:`record_distances`, with one number of ``steps``.
+    """
+    n, batch = require_counts(n, batch, 1)
+    made_with, start = results.provenance(), time.perf_counter()
+    denoiser = Denoiser(weights, cache=cache, compiled=compiled)
+    recipe = denoiser.recipe("ddim", steps=steps, batch=batch, seed=seed)
+    for folder in (out, pictures):
+        results.writable(folder)
+    samples, _ = denoiser.pictures(recipe, n, pictures)
+    summary = {"weights": denoiser.name, "n": n, "recipe": recipe}
+    summary |= {"weights_sha256": denoiser.weights_sha256, "data_sha256": denoiser.data.sha256}
+    summary |= nearest_training_pictures(samples, denoiser.shown, denoiser.held_out)
+    summary["seconds"] = time.perf_counter() - start
+    return results.record(f"copies-{denoiser.name}", summary, made_with=made_with, folder=out)

@@ -1,17 +1,29 @@
 r"""Samplers from a score :math:`s=\nabla\log p`: gradient ascent, Langevin dynamics, annealed and Metropolis-adjusted.
 
-One convention for the step size :math:`\alpha` everywhere, that of Song & Ermon 2019:
-:math:`x\leftarrow x+\frac\alpha2 s(x)+\sqrt\alpha\,z`. Where others write :math:`x\leftarrow x+\eta\,s(x)+\sqrt{2\eta}\,z`, take
-:math:`\alpha=2\eta`. All chains run as one batch, for any trailing shape, without gradients: a score that differentiates a density
-must itself turn them on (``torch.enable_grad``).
+One convention for the step size :math:`\alpha` everywhere, that of Song & Ermon 2019: :math:`x\leftarrow x+\frac\alpha2
+s(x)+\sqrt\alpha\,z`. Where others write :math:`x\leftarrow x+\eta\,s(x)+\sqrt{2\eta}\,z`, take :math:`\alpha=2\eta`.
+All chains run as one batch, for any trailing shape, without gradients: a score that differentiates a density must
+itself turn them on (``torch.enable_grad``). Wrong dtype, shape, range or NaN raises TypeError or ValueError naming the
+argument.
 """
 
 import math
 
 import torch
 
-from .diffusion import check_data, check_generator
-from .score_matching import check_sigmas, evaluate
+from .arguments import (
+    checked_score,
+    described,
+    is_finite,
+    is_floats,
+    require_bool,
+    require_callable,
+    require_data,
+    require_generator,
+    require_int,
+    require_number,
+    require_sigmas,
+)
 
 
 class ChainDiverged(ArithmeticError):
@@ -26,7 +38,9 @@ class ChainDiverged(ArithmeticError):
     """
 
     def __init__(self, step, x, chains):
-        super().__init__(f"{chains} of {len(x)} chains became NaN or infinite at step {step}; a smaller step_size may help")
+        super().__init__(
+            f"{chains} of {len(x)} chains became NaN or infinite at step {step}; a smaller step_size may help"
+        )
         self.step, self.x = step, x
 
 
@@ -34,9 +48,9 @@ class ChainDiverged(ArithmeticError):
 def gradient_ascent(score, x, *, step_size, steps, trajectory=False):
     r"""Climb to a mode: :math:`x\leftarrow x+\frac\alpha2 s(x)`, Langevin dynamics without its noise.
 
-    Book equation :eq:`eq-gradient-ascent`. The factor ½ keeps one :math:`\alpha` comparable with :func:`langevin`; it is plain
-    gradient ascent on :math:`\log p` with rate :math:`\alpha/2`. On a Gaussian of variance :math:`s^2` each step multiplies the
-    distance to the mean by :math:`1-\alpha/(2s^2)`.
+    Book equation :eq:`eq-gradient-ascent`. The factor ½ keeps one :math:`\alpha` comparable with :func:`langevin`; it
+    is plain gradient ascent on :math:`\log p` with rate :math:`\alpha/2`. On a Gaussian of variance :math:`s^2` each
+    step multiplies the distance to the mean by :math:`1-\alpha/(2s^2)`.
 
     Parameters
     ----------
@@ -57,37 +71,39 @@ def gradient_ascent(score, x, *, step_size, steps, trajectory=False):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is wrong, or ``score`` returns another shape.
     ChainDiverged
         At the step where a chain becomes NaN or infinite.
     """
-    _check(x, step_size, steps=steps)
-    return _run(lambda x, i: x + step_size / 2 * evaluate(score, x), x, steps, trajectory)
+    step_size, steps = _checked(score, x, step_size, steps=steps)
+    return _run(lambda x, i: x + step_size / 2 * checked_score(score, x), x, steps, trajectory)
 
 
 @torch.no_grad()
 def langevin(score, x, *, step_size, steps, generator, trajectory=False):
-    r"""Unadjusted Langevin dynamics, :math:`x\leftarrow x+\frac\alpha2 s(x)+\sqrt\alpha\,z` with fresh standard normal z.
+    r"""Unadjusted Langevin dynamics, :math:`x\leftarrow x+\frac\alpha2 s(x)+\sqrt\alpha\,z` with fresh standard normal
+    z.
 
-    Song & Ermon 2019, equation 4; book equation :eq:`eq-langevin`. As :math:`\alpha\to0` the chain keeps p; at a finite step it
-    keeps another density: for :math:`\mathcal N(0,s^2)` that with variance :math:`s^2/(1-\alpha/(4s^2))`, and none if
-    :math:`\alpha\ge4s^2` (book equation :eq:`eq-langevin-variance`).
+    Song & Ermon 2019, equation 4; book equation :eq:`eq-langevin`. As :math:`\alpha\to0` the chain keeps p; at a finite
+    step it keeps another density: for :math:`\mathcal N(0,s^2)` that with variance :math:`s^2/(1-\alpha/(4s^2))`, and
+    none if :math:`\alpha\ge4s^2` (book equation :eq:`eq-langevin-variance`).
 
     ``generator`` (torch.Generator) is the source of z, one draw per step. Other parameters, result and errors as in
     :func:`gradient_ascent`.
     """
-    _check(x, step_size, generator, steps=steps)
-    return _run(lambda x, i: _step(x, evaluate(score, x), step_size, generator), x, steps, trajectory)
+    step_size, steps = _checked(score, x, step_size, generator, steps=steps)
+    return _run(
+        lambda x, i: _step(x, checked_score(score, x), step_size, generator), x, steps, trajectory
+    )
 
 
 @torch.no_grad()
 def annealed_langevin(score, x, sigmas, *, step_size, steps_per_level, generator, trajectory=False):
-    r"""Langevin dynamics at falling noise levels, with the step :math:`\alpha_i=\alpha\,\sigma_i^2/\sigma_L^2` at level i.
+    r"""Langevin dynamics at falling noise levels, with the step :math:`\alpha_i=\alpha\,\sigma_i^2/\sigma_L^2` at level
+    i.
 
-    Song & Ermon 2019, algorithm 1; book equation :eq:`eq-annealed-langevin`. ``step_size`` is :math:`\alpha`, the step at the last
-    and smallest level :math:`\sigma_L`; the result is a draw of the density perturbed by :math:`\sigma_L`, up to the errors of the
-    steps.
+    Song & Ermon 2019, algorithm 1; book equation :eq:`eq-annealed-langevin`. ``step_size`` is :math:`\alpha`, the step
+    at the last and smallest level :math:`\sigma_L`; the result is a draw of the density perturbed by :math:`\sigma_L`,
+    up to the errors of the steps.
 
     Parameters
     ----------
@@ -112,19 +128,24 @@ def annealed_langevin(score, x, sigmas, *, step_size, steps_per_level, generator
 
     Raises
     ------
-    TypeError, ValueError, ChainDiverged
+    ChainDiverged
         As in :func:`gradient_ascent`.
     """
-    _check(x, step_size, generator, steps_per_level=steps_per_level)
-    sigmas = check_sigmas(sigmas)
+    step_size, steps_per_level = _checked(
+        score, x, step_size, generator, steps_per_level=steps_per_level
+    )
+    sigmas = require_sigmas(sigmas, x)
     if not (sigmas[1:] < sigmas[:-1]).all():
         raise ValueError(f"sigmas must be strictly falling, got {sigmas.tolist()}")
     sigmas = sigmas.tolist()
 
     def move(x, i):
         sigma = sigmas[(i - 1) // steps_per_level]
-        s = evaluate(score, x, torch.full((len(x),), sigma, device=x.device, dtype=x.dtype))
-        return _step(x, s, step_size * (sigma / sigmas[-1]) ** 2, generator)
+        s = checked_score(score, x, torch.full((len(x),), sigma, device=x.device, dtype=x.dtype))
+        ratio = sigma / sigmas[-1]
+        return _step(
+            x, s, step_size * (ratio * ratio), generator
+        )  # a float's ** 2 may raise OverflowError
 
     return _run(move, x, len(sigmas) * steps_per_level, trajectory)
 
@@ -154,25 +175,35 @@ def metropolis_langevin(log_prob, score, x, *, step_size, steps, generator):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is wrong, ``log_prob`` or ``score`` returns another shape, or p is 0 where a chain starts.
+    ValueError
+        If p is 0 where a chain starts.
     ChainDiverged
         If a proposal becomes NaN or infinite, or its chance NaN.
     """
-    _check(x, step_size, generator, steps=steps)
-    log_p, s = _log_prob(log_prob, x), evaluate(score, x)
+    step_size, steps = _checked(score, x, step_size, generator, steps=steps)
+    require_callable("log_prob", log_prob)
+    log_p, s = _log_prob(log_prob, x), checked_score(score, x)
     if not log_p.isfinite().all():
-        raise ValueError(f"log_prob must be finite where the chains start, got {log_p[~log_p.isfinite()][0].item()}")
+        raise ValueError(
+            f"log_prob must be finite where the chains start, got {log_p[~log_p.isfinite()][0].item()}"
+        )
     accepted = 0
     for i in range(1, steps + 1):
         y = _step(x, s, step_size, generator)
         _check_finite(y, x, i)
-        log_p_y, s_y = _log_prob(log_prob, y), evaluate(score, y)
-        there, back = (_squares(b - a - step_size / 2 * s_a) for a, s_a, b in ((x, s, y), (y, s_y, x)))
+        log_p_y, s_y = _log_prob(log_prob, y), checked_score(score, y)
+        there, back = (
+            _squares(b - a - step_size / 2 * s_a) for a, s_a, b in ((x, s, y), (y, s_y, x))
+        )
         log_ratio = log_p_y - log_p + (there - back) / (2 * step_size)
-        log_ratio = log_ratio.masked_fill(log_p_y == -math.inf, -math.inf)  # whatever the score is there
+        log_ratio = log_ratio.masked_fill(
+            log_p_y == -math.inf, -math.inf
+        )  # whatever the score is there
         _check_finite(log_ratio.clamp(-1, 1), x, i)
-        accept = torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype).log() < log_ratio
+        accept = (
+            torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype).log()
+            < log_ratio
+        )
         accepted += accept.sum().item()
         log_p = torch.where(accept, log_p_y, log_p)
         accept = accept.reshape(-1, *[1] * (x.ndim - 1))
@@ -182,7 +213,7 @@ def metropolis_langevin(log_prob, score, x, *, step_size, steps, generator):
 
 def _run(move, x, steps, trajectory):
     """The last state, or all of them in one tensor, after x ← move(x, i) for i = 1, …, steps."""
-    if trajectory:
+    if require_bool("trajectory", trajectory):
         states = x.new_empty((steps + 1, *x.shape))
         states[0] = x
     for i in range(1, steps + 1):
@@ -204,25 +235,25 @@ def _squares(x):
 
 
 def _log_prob(log_prob, x):
-    log_p = log_prob(x)
-    if not isinstance(log_p, torch.Tensor) or log_p.shape != x.shape[:1]:
-        got = tuple(log_p.shape) if isinstance(log_p, torch.Tensor) else type(log_p).__name__
-        raise ValueError(f"log_prob must return a tensor of shape {tuple(x.shape[:1])}, got {got}")
+    log_p = log_prob(x.clone())
+    if not is_floats(log_p) or log_p.shape != x.shape[:1]:
+        raise ValueError(
+            f"log_prob must return a floating-point tensor of shape {tuple(x.shape[:1])}, got {described(log_p)}"
+        )
     return log_p
 
 
 def _check_finite(new, x, step):
-    finite = new.isfinite()
-    if not finite.all():
-        raise ChainDiverged(step, x, (~finite).reshape(len(x), -1).any(1).sum().item())
+    if not is_finite(new):
+        raise ChainDiverged(step, x, (~new.isfinite()).reshape(len(x), -1).any(1).sum().item())
 
 
-def _check(x, step_size, *generator, **steps):
-    check_data("x", x)
-    if not isinstance(step_size, (int, float)) or not 0 < step_size < math.inf:
-        raise ValueError(f"step_size must be a positive, finite number, got {step_size!r}")
-    for name, value in steps.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive int, got {value!r}")
+def _checked(score, x, step_size, *generator, **steps):
+    """The step size as a float and the number of steps as an int, if all arguments are right."""
+    require_callable("score", score)
+    require_data("x", x)
     for g in generator:
-        check_generator(g)
+        require_generator(g, x.device)
+    return require_number("step_size", step_size, above=0), *(
+        require_int(name, n, 1) for name, n in steps.items()
+    )

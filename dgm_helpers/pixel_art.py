@@ -4,16 +4,22 @@ The drawings are text files in ``dgm_helpers/art/``. A *design* is a stack of la
 drawings, a drawing a block of characters:
 
 - ``.`` leaves a pixel as it is, ``_`` clears it, ``#`` is the outline colour, ``W`` is white;
-- ``abc``, ``def``, … ``pqr`` are six materials in three tones each, dark, middle and light. ``:colors abc red blue`` says
-  which ramps of :data:`RAMPS` the material may take; the materials of one sprite take different ramps.
+- ``abc``, ``def``, … ``pqr`` are six materials in three tones each, dark, middle and light. ``:colors abc red blue``
+  says which ramps of :data:`RAMPS` the material may take; the materials of one sprite take different ramps.
 
-To draw a sprite: pick a design, pick one drawing per layer, stack them, put a dark outline around the result, colour it.
+To draw a sprite: pick a design, pick one drawing per layer, stack them, put a dark outline around the result, colour
+it.
+
+A wrong argument raises TypeError or ValueError naming it, a wrong line of an art file ValueError naming the line.
 """
 
+import math
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
+
+from .arguments import described, require_int
 
 SIDE = 16
 ART = {  # the files of each class
@@ -25,6 +31,7 @@ ART = {  # the files of each class
 }
 CLASSES = tuple(ART)
 COUNTS = (400, 1620, 300, 1750, 400)  # pictures of each class in the default set
+TOTAL = sum(COUNTS)
 MATERIALS = ("abc", "def", "ghi", "jkl", "mno", "pqr")
 
 CLEAR, INK, WHITE = 0, 1, 2  # pixel codes; material m in tone k has the code 3 + 3 m + k
@@ -70,11 +77,11 @@ def _material(group, line):
 def parse_designs(text):
     """Read the designs of one class from the text of an art file.
 
-    Returns a list of dictionaries with ``name``, ``mirror`` (may the sprite be flipped), ``colors`` (material → ramp names)
-    and ``layers`` (lists of drawings; a drawing is a (16, 16) int array with −1 where it leaves the pixel alone).
-
-    Raises ValueError naming the line for an unknown ramp, character or keyword, or a drawing that leaves the 16×16 square.
+    Returns a list of dictionaries with ``name``, ``mirror`` (may the sprite be flipped), ``colors`` (material → ramp
+    names) and ``layers`` (lists of drawings; a drawing is a (16, 16) int array with −1 where it leaves a pixel alone).
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, got {described(text)}")
     designs, drawing = [], None
     for line in text.splitlines():
         words = line.split()
@@ -89,36 +96,61 @@ def parse_designs(text):
             for x, character in enumerate(line.rstrip()):
                 if character != ".":
                     if character not in CODES:
-                        raise ValueError(f"{designs[-1]['name']}: unknown character {character!r} in {line!r}")
+                        raise ValueError(
+                            f"{designs[-1]['name']}: unknown character {character!r} in {line!r}"
+                        )
                     drawing["pixels"][row, drawing["column"] + x] = CODES[character]
             drawing["row"] += 1
             continue
         drawing = None
+        if words[0] != ":design" and not designs:
+            raise ValueError(f"{line!r}: before the first :design")
+        if words[0] in (":draw", ":none") and not designs[-1]["layers"]:
+            raise ValueError(f"{line!r}: before the first :layer of {designs[-1]['name']}")
         match words:
             case [":design", name]:
                 designs.append({"name": name, "mirror": False, "colors": {}, "layers": []})
             case [":mirror"]:
                 designs[-1]["mirror"] = True
             case [":colors", group, *ramps]:
-                if unknown := set(ramps) - set(RAMPS) or not ramps:
-                    raise ValueError(f"{line!r}: unknown ramps {unknown}, known are {sorted(RAMPS)}")
+                if unknown := sorted(set(ramps) - set(RAMPS)):
+                    raise ValueError(
+                        f"{line!r}: unknown ramps {unknown}, known are {sorted(RAMPS)}"
+                    )
+                if not ramps:
+                    raise ValueError(f"{line!r}: names no ramp, known are {sorted(RAMPS)}")
                 designs[-1]["colors"][_material(group, line)] = ramps
             case [":layer"]:
                 designs[-1]["layers"].append([])
-            case [":draw", row, column]:
+            case [":draw", row, column] if row.isdecimal() and column.isdecimal():
                 pixels = np.full((SIDE, SIDE), -1)
                 designs[-1]["layers"][-1].append(pixels)
                 drawing = {"pixels": pixels, "row": int(row), "column": int(column)}
             case [":none"]:
                 designs[-1]["layers"][-1].append(np.full((SIDE, SIDE), -1))
             case _:
-                raise ValueError(f"{line!r}: expected :design, :mirror, :colors, :layer, :draw or :none")
+                raise ValueError(
+                    f"{line!r}: expected :design NAME, :mirror, :colors GROUP RAMPS, :layer, :draw ROW COLUMN or :none"
+                )
     return designs
 
 
 @cache
 def _designs(name):
-    return [design for stem in ART[name] for design in parse_designs(files("dgm_helpers").joinpath("art", f"{stem}.txt").read_text())]
+    art = files("dgm_helpers").joinpath("art")
+    return [
+        design
+        for stem in ART[name]
+        for design in parse_designs(art.joinpath(f"{stem}.txt").read_text(encoding="utf-8"))
+    ]
+
+
+def _combinations(design):
+    """How many ways there are to draw a design, alike ones among them."""
+    ways = [len(layer) for layer in design["layers"]] + [
+        len(ramps) for ramps in design["colors"].values()
+    ]
+    return math.prod(ways) * (2 if design["mirror"] else 1)
 
 
 def _outlined(codes):
@@ -150,15 +182,15 @@ def _draw(designs, pick):
     return codes, palette[codes].astype(np.uint8)
 
 
-def generate_sprites(n=sum(COUNTS), seed=0):
-    """Draw ``n`` distinct sprites in the class shares of the original set.
+def generate_sprites(n=TOTAL, seed=0):
+    """Draw ``n`` distinct sprites in the class shares of the original set, if the art holds as many.
 
     Parameters
     ----------
     n : int
         Number of pictures, at least 1.
     seed : int
-        Seed of NumPy's PCG64; the same seed gives the same bytes on every machine.
+        Seed of NumPy's PCG64, in 0…2⁶³ − 1; the same seed gives the same bytes on every machine.
 
     Returns
     -------
@@ -168,22 +200,17 @@ def generate_sprites(n=sum(COUNTS), seed=0):
         Index into :data:`CLASSES`.
     groups : int64 array (n,)
         Equal for pictures that are one drawing (or its mirror image) in different colours.
-
-    Raises
-    ------
-    ValueError
-        If ``n`` is not positive, ``seed`` is negative, or the art holds fewer than ``n`` distinct pictures.
     """
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be a positive int, got {n!r}")
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be a non-negative int, got {seed!r}")
-    bits = np.random.PCG64(seed)
+    n = require_int("n", n, 1)
+    bits = np.random.PCG64(require_int("seed", seed, 0, 2**63 - 1))
+    bounds = [n * total // TOTAL for total in np.cumsum((0, *COUNTS)).tolist()]
+    for name, first, end in zip(CLASSES, bounds, bounds[1:], strict=False):
+        if end - first > sum(map(_combinations, _designs(name))):
+            raise _too_many(n, name)
 
     def pick(count):
         return int(bits.random_raw() % count)
 
-    bounds = [n * total // sum(COUNTS) for total in np.cumsum((0, *COUNTS)).tolist()]
     images, labels, shapes, seen = [], [], [], set()
     for label, name in enumerate(CLASSES):
         misses = 0
@@ -192,7 +219,7 @@ def generate_sprites(n=sum(COUNTS), seed=0):
             if image.tobytes() in seen:
                 misses += 1
                 if misses > 100_000:
-                    raise ValueError(f"n = {n} is more than the art can draw: class {name!r} ran out of distinct pictures")
+                    raise _too_many(n, name)
                 continue
             seen.add(image.tobytes())
             images.append(image)
@@ -200,4 +227,14 @@ def generate_sprites(n=sum(COUNTS), seed=0):
             shapes.append(min(codes.tobytes(), codes[:, ::-1].tobytes()))
     order = sorted(range(n), key=lambda i: (bits.random_raw(), i))
     _, groups = np.unique(np.array(shapes), return_inverse=True)
-    return np.stack(images)[order], np.array(labels)[order], groups.astype(np.int64)[order]
+    return (
+        np.stack(images)[order],
+        np.array(labels, np.int64)[order],
+        groups.astype(np.int64)[order],
+    )
+
+
+def _too_many(n, name):
+    return ValueError(
+        f"n = {n} is more than the art can draw: class {name!r} ran out of distinct pictures"
+    )

@@ -1,35 +1,77 @@
-"""The figures that several chapters share. Each returns a matplotlib figure or, for an animation, the bytes of a GIF."""
+"""The figures that several chapters share. Each returns a matplotlib figure or, for an animation, the bytes of a GIF.
 
+Wrong type, dtype, shape, range or NaN raises TypeError or ValueError naming the argument, before anything is drawn.
+"""
+
+from collections.abc import Mapping
 from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
 from PIL import Image
 
-from .sprites import tile, to_uint8
+from .arguments import (
+    checked_score,
+    described,
+    is_finite,
+    is_floats,
+    require_array,
+    require_callable,
+    require_data,
+    require_int,
+    require_number,
+)
+from .sprites import _on_white, tile, to_uint8
+
+LONGEST = 655_350  # milliseconds: a GIF counts hundredths of a second in 16 bits
 
 
-def _as_uint8(images):
-    return images if isinstance(images, np.ndarray) else to_uint8(images)
+def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2, value_range=None):
+    """Draw pictures as a sheet without axes.
 
-
-def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2):
-    """Draw pictures, uint8 (N, H, W, 3) or float tensor (N, 3, H, W) in [−1, 1], as a sheet without axes.
-
-    ``row_labels`` are written to the left of the rows. The sheet is at most ``width`` inches wide, labels apart, and each of its
-    pixels a square of whole screen pixels. Raises ValueError on NaN.
+    Parameters
+    ----------
+    images : uint8 array (N, H, W, 3), or RGBA (N, H, W, 4), drawn on white; or float tensor or array (N, 3, H, W)
+        One picture may lack the first axis.
+    columns : int
+        Pictures in a row, 1…1000.
+    title : str, optional
+    row_labels : list of str, optional
+        One for each row, written to its left.
+    width : float
+        The sheet is at most so many inches wide (labels apart), up to 100; each of its pixels is a square of whole
+        screen pixels.
+    value_range : (float, float), optional
+        What stands for black and white in float pictures; values outside are clipped. By default (−1, 1), but floats
+        none of which is below zero might as well lie in [0, 1] or [0, 255]: for these it must be given.
     """
-    sheet = tile(_as_uint8(images), columns)
+    columns = require_int("columns", columns, 1, 1000)
+    width = require_number("width", width, above=0, most=100)
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"title must be a string or None, got {described(title)}")
+    if row_labels is not None:
+        _require_strings("row_labels", row_labels)
+    images = _require_pictures("images", images, value_range)
     rows, dpi = -(-len(images) // columns), 100
+    if row_labels is not None and len(row_labels) != rows:
+        wanted = f"one label for each of {rows} rows"
+        raise ValueError(f"row_labels must hold {wanted}, got {len(row_labels)}")
+    sheet = tile(images, columns)
     height, width = (max(1, int(dpi * width) // sheet.shape[1]) * side for side in sheet.shape[:2])
-    left = 8 * max(map(len, row_labels), default=0) if row_labels else 0
+    left = 8 * max(map(len, row_labels)) if row_labels else 0
     top = 24 if title else 0
     figure = plt.figure(figsize=((left + width) / dpi, (top + height) / dpi), dpi=dpi)
-    ax = figure.add_axes((left / (left + width), 0, width / (left + width), height / (top + height)))
+    ax = figure.add_axes(
+        (left / (left + width), 0, width / (left + width), height / (top + height))
+    )
     ax.imshow(sheet, interpolation="nearest")
     ax.set_xticks([])
-    ax.set_yticks([sheet.shape[0] / rows * (i + 0.5) for i in range(rows)] if row_labels else [], row_labels)
+    ax.set_yticks(
+        [sheet.shape[0] / rows * (i + 0.5) for i in range(rows)] if row_labels else [], row_labels
+    )
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     if title:
@@ -37,93 +79,290 @@ def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2):
     return figure
 
 
+def _require_pictures(name, images, value_range=None):
+    """Pictures in one of the forms that :func:`plot_samples` reads, as uint8 (N, H, W, 3)."""
+    wanted = f"{name} must be a uint8 array (N, H, W, 3) or (N, H, W, 4), or a float tensor or array (N, 3, H, W)"
+    value_range = _require_range(value_range)
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        pictures = images[None] if images.ndim == 3 else images
+        if pictures.ndim != 4 or pictures.shape[3] not in (3, 4) or pictures.size == 0:
+            raise ValueError(f"{wanted}, got {described(images)}")
+        return pictures if pictures.shape[3] == 3 else _on_white(pictures)
+    if isinstance(images, torch.Tensor) and images.dtype == torch.uint8:
+        hint = "of (N, 3, H, W), .permute(0, 2, 3, 1).numpy() makes such an array"
+        raise TypeError(f"{wanted}, got {described(images)}; {hint}")
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+        x = torch.from_numpy(images.astype(np.float64))
+    elif is_floats(images):
+        x = images.detach()
+    else:
+        raise TypeError(f"{wanted}, got {described(images)}")
+    x = x[None] if x.ndim == 3 else x
+    if x.ndim != 4 or x.shape[1] != 3 or x.numel() == 0:
+        raise ValueError(f"{wanted}, got {described(images)}")
+    if not is_finite(x):
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    if value_range is not None:
+        low, high = value_range
+        x = ((x - low) / (high - low)).clamp(0, 1) * 2 - 1
+    elif x.max() > 0 and x.min() >= 0:
+        span = f"lie in {x.min():.3g}…{x.max():.3g}, none below zero"
+        wanted = "what is black and white, such as (0, 1), (0, 255) or (-1, 1)"
+        raise ValueError(f"{name} {span}: value_range must say {wanted}")
+    return to_uint8(x)
+
+
+def _require_range(value_range):
+    if value_range is None:
+        return None
+    wanted = "value_range must be two numbers (low, high)"
+    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
+        raise TypeError(f"{wanted} or None, got {described(value_range)}")
+    low, high = (require_number("value_range", value) for value in value_range)
+    if not low < high:
+        raise ValueError(f"{wanted} with low < high, got {low}, {high}")
+    return low, high
+
+
+def _require_strings(name, values):
+    if not isinstance(values, (tuple, list)) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{name} must be a list or tuple of strings, got {described(values)}")
+    return values
+
+
+def _require_axes(ax):
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be matplotlib axes, got {described(ax)}")
+    return ax
+
+
 def plot_loss(history, *, keys, labels, ax=None):
-    """Draw columns ``keys`` of a training history (a list of one dictionary per epoch) against the epoch, on a log scale."""
-    ax = ax or plt.subplots(figsize=(6.5, 3.6), layout="constrained")[1]
-    epochs = [entry["epoch"] for entry in history]
+    """Draw columns of a training history against the epoch, on a log scale.
+
+    Parameters
+    ----------
+    history : list of dict
+        One for each epoch, with ``"epoch"`` and ``keys``; the values are positive numbers.
+    keys, labels : lists of str, equally long
+        The columns, and their names in the legend.
+    ax : matplotlib axes, optional
+    """
+    if len(_require_strings("keys", keys)) != len(_require_strings("labels", labels)) or not keys:
+        raise ValueError(
+            f"keys and labels must be equally many, at least one, got {len(keys)} and {len(labels)}"
+        )
+    entries = history if isinstance(history, (list, tuple)) else [None]
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        wanted = "a list of dictionaries, one for each epoch"
+        raise TypeError(f"history must be {wanted}, got {described(history)}")
+    if not history:
+        raise ValueError("history must hold at least one epoch, got none")
+    columns = {}
+    for key in ("epoch", *keys):
+        for i, entry in enumerate(history):
+            if key not in entry:
+                what = f"got none in history[{i}] of {list(entry)}"
+                raise ValueError(f"history must have {key!r} for each epoch, {what}")
+        column = require_array(f"history's {key!r}", [entry[key] for entry in history]).numpy()
+        if column.ndim != 1 or not (key == "epoch" or (column > 0).all()):
+            wanted = "one positive number for each epoch"
+            raise ValueError(
+                f"history's {key!r} must be {wanted}, got {described(column.tolist())}"
+            )
+        columns[key] = column
+    if ax is None:
+        ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")[1]
+    _require_axes(ax)
     for key, label in zip(keys, labels, strict=True):
-        ax.plot(epochs, [entry[key] for entry in history], label=label, linewidth=1.2)
+        ax.plot(columns["epoch"], columns[key], label=label, linewidth=1.2)
     ax.set(xlabel="epoch", ylabel="mean squared error per value", yscale="log")
     ax.grid(alpha=0.3, which="both")
     ax.legend()
     return ax.figure
 
 
-def animate(frames, *, columns, scale=3, milliseconds=80, hold=15):
-    """A looping GIF of ``frames`` (each like the ``images`` of :func:`plot_samples`), as bytes; the last frame is held ``hold`` frames long."""
-    sheets = []
-    for frame in frames:
-        sheet = Image.fromarray(tile(_as_uint8(frame), columns))
-        sheets.append(sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).quantize(64))
-    return _gif(sheets, milliseconds, hold)
+def animate(frames, *, columns, scale=3, milliseconds=80, hold=15, value_range=None):
+    """A looping GIF, as bytes, of sheets of pictures.
+
+    Parameters
+    ----------
+    frames : list
+        Each is like ``images`` of :func:`plot_samples`, and all have the same shape.
+    columns : int
+        Pictures in a row, 1…1000.
+    scale : int
+        Screen pixels along a pixel's side, at least 1.
+    milliseconds : int
+        How long a frame is shown, at least 10, a GIF's unit. The whole lasts at most 655,350.
+    hold : int
+        The last frame is shown this many times as long.
+    value_range : (float, float), optional
+        As for :func:`plot_samples`.
+    """
+    columns = require_int("columns", columns, 1, 1000)
+    try:
+        frames = list(frames)
+    except TypeError:
+        raise TypeError(f"frames must be a list of pictures, got {described(frames)}") from None
+    if not frames:
+        raise ValueError("frames must hold at least one frame, got none")
+    durations = _require_durations(len(frames), milliseconds, hold)
+    for i, frame in enumerate(frames):
+        frames[i] = _require_pictures(f"frames[{i}]", frame, value_range)
+        if frames[i].shape != frames[0].shape:
+            shapes = f"{frames[0].shape} in frames[0] and {frames[i].shape} in frames[{i}]"
+            raise ValueError(f"frames must have one shape, got {shapes}")
+    sheets = [Image.fromarray(tile(frame, columns)) for frame in frames]
+    scale = require_int("scale", scale, 1, max(1, 10_000 // max(sheets[0].size)))
+    size = sheets[0].width * scale, sheets[0].height * scale
+    sheets = [sheet.resize(size, Image.Resampling.NEAREST).quantize(64) for sheet in sheets]
+    return _gif(sheets, durations)
 
 
 def animate_plot(draw, frames, *, figsize=(4, 4), milliseconds=80, hold=15):
-    """A looping GIF of a plot, as bytes: ``draw(ax, i)`` draws frame i of 0…``frames`` − 1 on empty axes; the last one is held ``hold`` frames long."""
+    """A looping GIF of a plot, as bytes.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(ax, i)`` draws frame i of 0…``frames`` − 1 on empty axes.
+    frames : int
+        At least 1.
+    figsize : (float, float)
+        Width and height in inches, 0.1…100.
+    milliseconds, hold : int
+        As for :func:`animate`.
+    """
+    require_callable("draw", draw)
+    frames = require_int("frames", frames, 1)
+    durations = _require_durations(frames, milliseconds, hold)
+    if not isinstance(figsize, (tuple, list)) or len(figsize) != 2:
+        raise TypeError(f"figsize must be two numbers (width, height), got {described(figsize)}")
+    figsize = [require_number("figsize", side, least=0.1, most=100) for side in figsize]
     figure, ax = plt.subplots(figsize=figsize, dpi=80, layout="constrained")
     pictures = []
-    for i in range(frames):
-        ax.clear()
-        draw(ax, i)
-        figure.canvas.draw()
-        pictures.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]).quantize(64))
-    plt.close(figure)
-    return _gif(pictures, milliseconds, hold)
+    try:
+        for i in range(frames):
+            ax.clear()
+            draw(ax, i)
+            figure.canvas.draw()
+            picture = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+            pictures.append(Image.fromarray(picture).quantize(64))
+    finally:
+        plt.close(figure)
+    return _gif(pictures, durations)
 
 
-def _gif(pictures, milliseconds, hold):
-    file = BytesIO()
-    durations = [milliseconds] * (len(pictures) - 1) + [milliseconds * hold]
-    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+def _require_durations(n, milliseconds, hold):
+    """How long each of n frames is shown. Pillow makes one frame of equal ones, so that their sum has to fit."""
+    milliseconds, hold = require_int("milliseconds", milliseconds, 10), require_int("hold", hold, 1)
+    if milliseconds * (n - 1 + hold) > LONGEST:
+        what = f"{n} frames of {milliseconds} milliseconds, the last one held for {hold}"
+        raise ValueError(f"milliseconds and hold must add up to at most {LONGEST}, got {what}")
+    return [milliseconds] * (n - 1) + [milliseconds * hold]
+
+
+def _gif(pictures, durations):
+    file, (first, *others) = BytesIO(), pictures
+    first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
     return file.getvalue()
 
 
 def plot_score_field(score, *, limit, log_prob=None, arrows=21, ax=None):
-    r"""Draw a score in the plane over the square [−``limit``, ``limit``]²: arrows for its direction, colour for its length.
+    r"""Draw a score in the plane over [−``limit``, ``limit``]²: arrows for its direction, colour for its length.
 
     Parameters
     ----------
     score : callable
-        ``score(x)`` returns a tensor shaped like ``x``, float64 (B, 2).
+        ``score(x)`` returns a finite tensor shaped like ``x``, float64 (B, 2).
     limit : float
+        Above 0.
     log_prob : callable, optional
-        ``log_prob(x)`` returns (B,); contours of the density are drawn at 10⁻¹, 10⁻², 10⁻⁴ and 10⁻⁸ of its largest value on the grid.
+        ``log_prob(x)`` returns (B,); contours of the density are drawn at 10⁻¹, 10⁻², 10⁻⁴ and 10⁻⁸ of its largest
+        value on the grid.
     arrows : int
-        Arrows along one side.
+        Arrows along one side, 2…200.
     ax : matplotlib axes, optional
-
-    Returns
-    -------
-    matplotlib figure
     """
-    ax = ax or plt.subplots(figsize=(4.6, 4), layout="constrained")[1]
+    require_callable("score", score)
+    limit, arrows = require_number("limit", limit, above=0), require_int("arrows", arrows, 2, 200)
+    if log_prob is not None:
+        require_callable("log_prob", log_prob)
+    if ax is not None:
+        _require_axes(ax)
 
-    def on_grid(function, n):
-        line = torch.linspace(-limit, limit, n, dtype=torch.float64)
-        x = torch.cartesian_prod(line, line)
+    def grid(n):
+        line = torch.linspace(-limit, limit, n, dtype=torch.float64, device="cpu")
+        return torch.cartesian_prod(line, line)
+
+    x = grid(arrows)
+    with torch.no_grad():
+        s = checked_score(score, x).detach().double().cpu()
+    if not is_finite(s):
+        raise ValueError("score must return finite values, got NaN or infinity")
+    if log_prob is not None:
+        at = grid(121)
         with torch.no_grad():
-            return *x.T.numpy(), function(x).double().numpy()
+            values = log_prob(at.clone())
+        if not is_floats(values) or values.shape != at.shape[:1]:
+            raise ValueError(
+                f"log_prob must return a floating-point tensor of shape {tuple(at.shape[:1])}, got {described(values)}"
+            )
+        values = values.detach().double().cpu()
+        if values.isnan().any() or not values.max().isfinite():
+            raise ValueError(
+                "log_prob must return numbers, the largest of them finite, got NaN or infinity"
+            )
 
-    x, y, s = on_grid(score, arrows)
-    length = np.linalg.norm(s, axis=1)
-    direction = s / np.maximum(length, 1e-12)[:, None]
-    field = ax.quiver(x, y, *direction.T, length, cmap="viridis", pivot="mid", scale=1.1 * arrows, width=0.006)
+    ax = plt.subplots(figsize=(4.6, 4), layout="constrained")[1] if ax is None else ax
+    length = s.norm(dim=1)
+    direction = s / length.clamp_min(1e-12)[:, None]
+    field = ax.quiver(
+        *x.T.numpy(),
+        *direction.T.numpy(),
+        length.numpy(),
+        cmap="viridis",
+        pivot="mid",
+        scale=1.1 * arrows,
+        width=0.006,
+    )
     ax.figure.colorbar(field, ax=ax, label="length of the score", shrink=0.85)
     if log_prob is not None:
-        x, y, values = on_grid(log_prob, 121)
-        grid = (121, 121)
         levels = np.log([1e-8, 1e-4, 1e-2, 1e-1])
-        ax.contour(
-            x.reshape(grid), y.reshape(grid), (values - values.max()).reshape(grid), levels, colors="gray", linewidths=0.7, linestyles="solid"
+        x, y, values = (
+            column.reshape(121, 121).numpy() for column in (*at.T, values - values.max())
         )
+        ax.contour(x, y, values, levels, colors="gray", linewidths=0.7, linestyles="solid")
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     return ax.figure
 
 
 def plot_trajectories(trajectory, *, ax, color=None):
-    """Draw chains in the plane, (steps + 1, B, 2), as lines from a circle at the start to a cross at the end."""
+    """Draw chains in the plane, a tensor (steps + 1, B, 2), as lines from a circle at the start to a cross at the end.
+
+    ``color`` is one of matplotlib's for all chains; by default each has its own.
+    """
+    trajectory = require_data("trajectory", trajectory, shape=("steps + 1", "B", 2))
+    trajectory = trajectory.detach().double().cpu()
+    if len(trajectory) == 0:
+        raise ValueError(
+            f"trajectory must have shape (steps + 1, B, 2) with at least one point, got {tuple(trajectory.shape)}"
+        )
+    _require_axes(ax)
+    if color is not None and not is_color_like(color):
+        raise ValueError(f"color must be a colour of matplotlib's, got {described(color)}")
     for i, path in enumerate(trajectory.unbind(1)):
-        line = ax.plot(*path.T, linewidth=0.8, alpha=0.8, color=color or f"C{i % 10}", zorder=2)[0]
-        ax.plot(*path[0], "o", color=line.get_color(), markeredgecolor="black", markersize=5, zorder=3)
-        ax.plot(*path[-1], "X", color=line.get_color(), markeredgecolor="black", markersize=7, zorder=4)
+        line = ax.plot(
+            *path.T,
+            linewidth=0.8,
+            alpha=0.8,
+            color=f"C{i % 10}" if color is None else color,
+            zorder=2,
+        )[0]
+        ax.plot(
+            *path[0], "o", color=line.get_color(), markeredgecolor="black", markersize=5, zorder=3
+        )
+        ax.plot(
+            *path[-1], "X", color=line.get_color(), markeredgecolor="black", markersize=7, zorder=4
+        )
     return ax.figure

@@ -1,75 +1,96 @@
-r"""The noise schedule :math:`\beta_1,\dots,\beta_T` of a forward process, and sub-sequences of its timesteps."""
+r"""The noise schedule :math:`\beta_1,\dots,\beta_T` of a forward process, and sub-sequences of its timesteps.
 
-from dataclasses import dataclass
+Wrong kind, shape or range raises TypeError or ValueError naming the argument.
+"""
+
 from math import pi
 
 import torch
 
+from .arguments import described, is_floats, require_choice, require_int, require_number
 
-@dataclass(frozen=True, eq=False)
+POWERS = {"uniform": 1, "quadratic": 2}
+LONGEST = 10**7  # the largest T
+
+
 class NoiseSchedule:
-    r"""The variances of a forward process, and what follows from them.
+    r"""The variances of a forward process, and what follows from them; it cannot be changed.
 
-    Index 0 is clean data everywhere, so ``alpha_bar[t]`` is :math:`\bar\alpha_t` for t = 0, …, T, and no sampler needs a
-    special last step (Ho et al. 2020, section 2; book equation :eq:`eq-alpha-bar`).
+    Index 0 is clean data everywhere, so ``alpha_bar[t]`` is :math:`\bar\alpha_t` for t = 0, …, T, and no sampler needs
+    a special last step (Ho et al. 2020, section 2; book equation :eq:`eq-alpha-bar`).
 
     Parameters
     ----------
     alpha_bar : float64 tensor (T + 1,)
         :math:`\bar\alpha_t = \prod_{i \le t} (1-\beta_i)`; starts at exactly 1, falls strictly, stays above 0.
-
-    Raises
-    ------
-    TypeError
-        If ``alpha_bar`` is not a float64 tensor.
-    ValueError
-        If it is not one-dimensional with T ≥ 1, does not start at 1, or does not fall strictly within (0, 1].
     """
 
-    alpha_bar: torch.Tensor
-
-    def __post_init__(self):
-        a = self.alpha_bar
-        if not isinstance(a, torch.Tensor) or a.dtype != torch.float64:
-            raise TypeError(f"alpha_bar must be a float64 tensor, got {getattr(a, 'dtype', type(a).__name__)}")
+    def __init__(self, alpha_bar):
+        a = alpha_bar
+        if not is_floats(a) or a.dtype != torch.float64 or a.is_meta:
+            raise TypeError(f"alpha_bar must be a float64 tensor, got {described(a)}")
         if a.ndim != 1 or len(a) < 2:
-            raise ValueError(f"alpha_bar must have shape (T + 1,) with T >= 1, got {tuple(a.shape)}")
+            raise ValueError(
+                f"alpha_bar must have shape (T + 1,) with T >= 1, got {tuple(a.shape)}"
+            )
         if a[0] != 1 or not (a[1:] < a[:-1]).all() or not a[-1] > 0:
             raise ValueError("alpha_bar must start at 1, fall strictly and stay above 0")
+        self._alpha_bar = a.detach().to("cpu", copy=True)
 
     @classmethod
     def linear(cls, T=1000, beta_1=1e-4, beta_T=0.02):
-        r"""Variances that grow linearly from ``beta_1`` to ``beta_T`` (Ho et al. 2020, section 4).
-
-        Raises ValueError unless T is a positive int and 0 < ``beta_1`` ≤ ``beta_T`` < 1.
+        r"""Variances that grow linearly from ``beta_1`` to ``beta_T``, 0 < ``beta_1`` ≤ ``beta_T`` < 1 (Ho et al.
+        2020, section 4).
         """
-        _check_T(T)
-        if not 0 < beta_1 <= beta_T < 1:
-            raise ValueError(f"beta_1 and beta_T must satisfy 0 < beta_1 <= beta_T < 1, got {beta_1} and {beta_T}")
-        alpha = 1 - torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
-        return cls(torch.cat([torch.ones(1, dtype=torch.float64), alpha.cumprod(0)]))
+        T = require_int("T", T, 1, LONGEST)
+        beta_1 = require_number("beta_1", beta_1, above=0, below=1)
+        if 1 - beta_1 == 1:
+            raise ValueError(
+                f"beta_1 must be large enough that 1 - beta_1 < 1 in float64, got {beta_1}"
+            )
+        beta_T = require_number("beta_T", beta_T, least=beta_1, below=1)
+        return cls._from_alpha(
+            T, 1 - torch.linspace(beta_1, beta_T, T, dtype=torch.float64, device="cpu")
+        )
 
     @classmethod
     def cosine(cls, T=1000):
-        r"""A squared cosine for :math:`\bar\alpha_t`, with :math:`\beta_t \le 0.999` (Nichol & Dhariwal 2021, equation 17).
-
-        Raises ValueError unless T is a positive int.
+        r"""A squared cosine for :math:`\bar\alpha_t`, with :math:`\beta_t \le 0.999` (Nichol & Dhariwal 2021,
+        equation 17).
         """
-        _check_T(T)
+        T = require_int("T", T, 1, LONGEST)
         s = 0.008
-        f = torch.cos((torch.arange(T + 1, dtype=torch.float64) / T + s) / (1 + s) * pi / 2) ** 2
-        alpha = (f[1:] / f[:-1]).clamp(min=0.001)
-        return cls(torch.cat([torch.ones(1, dtype=torch.float64), alpha.cumprod(0)]))
+        f = (
+            torch.cos(
+                (torch.arange(T + 1, dtype=torch.float64, device="cpu") / T + s) / (1 + s) * pi / 2
+            )
+            ** 2
+        )
+        return cls._from_alpha(T, (f[1:] / f[:-1]).clamp(min=0.001))
+
+    @classmethod
+    def _from_alpha(cls, T, alpha):
+        alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64, device="cpu"), alpha.cumprod(0)])
+        if not (alpha_bar[1:] < alpha_bar[:-1]).all():  # near 0 the products of float64 stand still
+            raise ValueError(
+                f"T must be smaller for this schedule: at T = {T} alpha_bar is too small for a float64"
+            )
+        return cls(alpha_bar)
+
+    @property
+    def alpha_bar(self):
+        r""":math:`\bar\alpha_t`, float64 (T + 1,), a copy."""
+        return self._alpha_bar.clone()
 
     @property
     def T(self):
         """The number of noising steps."""
-        return len(self.alpha_bar) - 1
+        return len(self._alpha_bar) - 1
 
     @property
     def alpha(self):
         r""":math:`\alpha_t = \bar\alpha_t/\bar\alpha_{t-1}`, float64 (T + 1,), with ``alpha[0] == 1``."""
-        return torch.cat([self.alpha_bar[:1], self.alpha_bar[1:] / self.alpha_bar[:-1]])
+        return torch.cat([self._alpha_bar[:1], self._alpha_bar[1:] / self._alpha_bar[:-1]])
 
     @property
     def beta(self):
@@ -78,13 +99,27 @@ class NoiseSchedule:
 
     @property
     def snr(self):
-        r"""Signal-to-noise ratio :math:`\bar\alpha_t/(1-\bar\alpha_t)`, float64 (T + 1,), infinite at t = 0 (Kingma et al. 2021, equation 2)."""
-        return self.alpha_bar / (1 - self.alpha_bar)
+        r"""Signal-to-noise ratio :math:`\bar\alpha_t/(1-\bar\alpha_t)`, float64 (T + 1,), infinite at t = 0 (Kingma
+        et al. 2021, equation 2).
+        """
+        return self._alpha_bar / (1 - self._alpha_bar)
 
 
-def _check_T(T):
-    if not isinstance(T, int) or T < 1:
-        raise ValueError(f"T must be a positive int, got {T!r}")
+def require_schedule(schedule):
+    """``schedule``, if it is a NoiseSchedule."""
+    if not isinstance(schedule, NoiseSchedule):
+        raise TypeError(f"schedule must be a NoiseSchedule, got {described(schedule)}")
+    return schedule
+
+
+def at(coefficient, t, x):
+    """Pick ``coefficient[t]`` to multiply ``x``: a float64 number for an int t, else float64 (B, 1, …, 1).
+
+    A number leaves the dtype of ``x`` as it is; where t has a batch axis, cast the product back.
+    """
+    if isinstance(t, int):
+        return coefficient[t]
+    return coefficient.to(x.device)[t].reshape(-1, *[1] * (x.ndim - 1))
 
 
 def timesteps(T, n, spacing="uniform"):
@@ -104,18 +139,10 @@ def timesteps(T, n, spacing="uniform"):
     -------
     int64 tensor (n + 1,)
         Starts at T, ends at 0, strictly falling.
-
-    Raises
-    ------
-    ValueError
-        If T is not a positive int, n lies outside 1…T, or ``spacing`` is unknown.
     """
-    _check_T(T)
-    if not isinstance(n, int) or not 1 <= n <= T:
-        raise ValueError(f"n (the number of steps) must be an int in 1…{T}, got {n!r}")
-    powers = {"uniform": 1, "quadratic": 2}
-    if spacing not in powers:
-        raise ValueError(f"spacing must be one of {sorted(powers)}, got {spacing!r}")
-    i = torch.arange(n + 1, dtype=torch.float64)
-    tau = torch.maximum((T * (i / n) ** powers[spacing]).round().long(), torch.arange(n + 1))
+    T = require_int("T", T, 1, LONGEST)
+    n = require_int("n (the number of steps)", n, 1, T)
+    power = POWERS[require_choice("spacing", spacing, POWERS)]
+    i = torch.arange(n + 1, dtype=torch.float64, device="cpu")
+    tau = torch.maximum((T * (i / n) ** power).round().long(), torch.arange(n + 1, device="cpu"))
     return tau.flip(0)

@@ -1,19 +1,30 @@
 r"""Losses that fit a score :math:`s_\theta\approx\nabla\log p` to samples of p, without knowing p.
 
-Each loss is that of every item, (B,); its mean over the data is the Fisher divergence
-:math:`\frac12\,\mathbb E\lVert s_\theta-\nabla\log p\rVert^2` plus a constant that :math:`\theta` does not change. Every function works
-for any trailing shape: points ``(B, d)`` and pictures ``(B, C, H, W)`` alike. The gradient goes to the parameters of the score,
-not to ``x``. Items must not see each other in ``score`` (no batch normalisation), and where a loss differentiates it in ``x`` it
-must be smooth: behind ReLUs the trace has almost no gradient.
+Each loss is that of every item, (B,); its mean over the data is the Fisher divergence :math:`\frac12\,\mathbb E\lVert
+s_\theta-\nabla\log p\rVert^2` plus a constant that :math:`\theta` does not change. Every function works for any
+trailing shape: points ``(B, d)`` and pictures ``(B, C, H, W)`` alike. The gradient goes to the parameters of the score,
+not to ``x``. Items must not see each other in ``score`` (no batch normalisation), and where a loss differentiates it in
+``x`` it must be smooth: behind ReLUs the trace has almost no gradient. Wrong dtype, shape, range or NaN raises
+TypeError or ValueError naming the argument.
 """
 
 import torch
 
-from .diffusion import check_data, check_generator
+from .arguments import (
+    checked_score,
+    is_finite,
+    require_bool,
+    require_callable,
+    require_data,
+    require_generator,
+    require_sigma,
+    require_sigmas,
+)
 
 
 def exact_score_matching(score, x):
-    r"""The loss :math:`\frac12\lVert s(x)\rVert^2+\operatorname{tr}\nabla s(x)`, with the trace by one backward pass for each coordinate.
+    r"""The loss :math:`\frac12\lVert s(x)\rVert^2+\operatorname{tr}\nabla s(x)`, with the trace by one backward pass
+    for each coordinate.
 
     Hyvärinen 2005, theorem 1; Song & Ermon 2019, equation 1; book equation :eq:`eq-exact-score-matching`. At the true
     score its mean is :math:`-\frac12\,\mathbb E\lVert\nabla\log p\rVert^2`.
@@ -28,13 +39,9 @@ def exact_score_matching(score, x):
     Returns
     -------
     float tensor (B,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``x`` is no float tensor (B, …) or holds NaN, or ``score`` returns another shape or no graph.
     """
-    check_data("x", x)
+    require_callable("score", score)
+    require_data("x", x)
     s, pull = _differentiable(score, x)
     loss = s.square().flatten(1).sum(1) / 2
     for i in range(x[:1].numel()):
@@ -45,12 +52,14 @@ def exact_score_matching(score, x):
 
 
 def sliced_score_matching(score, x, *, generator, variance_reduced=False):
-    r"""The loss :math:`v^\top\nabla s(x)\,v+\frac12(v^\top s(x))^2` for a random direction v: one backward pass in any dimension.
+    r"""The loss :math:`v^\top\nabla s(x)\,v+\frac12(v^\top s(x))^2` for a random direction v: one backward pass in any
+    dimension.
 
-    Song, Garg, Shi & Ermon 2019 ("Sliced score matching"), section 3; book equation :eq:`eq-sliced`. The coordinates of v are
-    independent signs ±1 (Rademacher), one v for each item. Then :math:`\mathbb E[vv^\top]=I`, so the mean over v is
-    :func:`exact_score_matching`; and the variance over v of :math:`v^\top M v`, which is :math:`2\sum_{i\ne j}M_{ij}^2` for
-    symmetric M (book equation :eq:`eq-slice-variance`), is never above that of normal directions, :math:`2\sum_{ij}M_{ij}^2`.
+    Song, Garg, Shi & Ermon 2019 ("Sliced score matching"), section 3; book equation :eq:`eq-sliced`. The coordinates of
+    v are independent signs ±1 (Rademacher), one v for each item. Then :math:`\mathbb E[vv^\top]=I`, so the mean over v
+    is :func:`exact_score_matching`; and the variance over v of :math:`v^\top M v`, which is :math:`2\sum_{i\ne
+    j}M_{ij}^2` for symmetric M (book equation :eq:`eq-slice-variance`), is never above that of normal directions,
+    :math:`2\sum_{ij}M_{ij}^2`.
 
     Parameters
     ----------
@@ -59,32 +68,34 @@ def sliced_score_matching(score, x, *, generator, variance_reduced=False):
     generator : torch.Generator
         Source of v.
     variance_reduced : bool
-        Replace the second term by its mean :math:`\frac12\lVert s(x)\rVert^2` (Song & Ermon 2019, equation 3; book equation
-        :eq:`eq-sliced-reduced`): M is then the symmetric part of :math:`\nabla s`, otherwise that plus :math:`\frac12 ss^\top`.
+        Replace the second term by its mean :math:`\frac12\lVert s(x)\rVert^2` (Song & Ermon 2019, equation 3; book
+        equation :eq:`eq-sliced-reduced`): M is then the symmetric part of :math:`\nabla s`, otherwise that plus
+        :math:`\frac12 ss^\top`.
 
     Returns
     -------
     float tensor (B,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in :func:`exact_score_matching`, or if ``generator`` is none.
     """
-    check_data("x", x)
-    check_generator(generator)
+    require_callable("score", score)
+    require_data("x", x)
+    require_generator(generator, x.device)
+    variance_reduced = require_bool("variance_reduced", variance_reduced)
     s, pull = _differentiable(score, x)
     v = 2 * torch.randint(2, x.shape, generator=generator, device=x.device, dtype=x.dtype) - 1
-    square = s.square().flatten(1).sum(1) if variance_reduced else (v * s).flatten(1).sum(1).square()
+    square = (
+        s.square().flatten(1).sum(1) if variance_reduced else (v * s).flatten(1).sum(1).square()
+    )
     return square / 2 + (pull(v) * v).flatten(1).sum(1)
 
 
 def denoising_score_matching(score, x, sigma, *, generator):
-    r"""The loss :math:`\frac12\lVert s(\tilde x)+\epsilon/\sigma^2\rVert^2` at :math:`\tilde x=x+\epsilon`, with no derivative of s.
+    r"""The loss :math:`\frac12\lVert s(\tilde x)+\epsilon/\sigma\rVert^2` at :math:`\tilde x=x+\sigma\epsilon`, with no
+    derivative of s.
 
-    Here :math:`\epsilon\sim\mathcal N(0,\sigma^2I)`. Vincent 2011, section 4.2; Song & Ermon 2019, equation 5; book equation
-    :eq:`eq-dsm`. It fits the score of the *perturbed* density :math:`p_\sigma=p*\mathcal N(0,\sigma^2I)`. At that score its mean is
-    :math:`\frac12\bigl(d/\sigma^2-\mathbb E\lVert\nabla\log p_\sigma\rVert^2\bigr)`, which grows as :math:`\sigma` falls.
+    Here :math:`\epsilon` is standard normal. Vincent 2011, section 4.2; Song & Ermon 2019, equation 5; book equation
+    :eq:`eq-dsm`. It fits the score of the *perturbed* density :math:`p_\sigma=p*\mathcal N(0,\sigma^2I)`. At that score
+    its mean is :math:`\frac12\bigl(d/\sigma^2-\mathbb E\lVert\nabla\log p_\sigma\rVert^2\bigr)`, which grows as
+    :math:`\sigma` falls.
 
     Parameters
     ----------
@@ -100,27 +111,24 @@ def denoising_score_matching(score, x, sigma, *, generator):
     Returns
     -------
     float tensor (B,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a dtype, shape or range is wrong, the data hold NaN, or ``score`` returns another shape.
     """
-    check_data("x", x)
-    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-    if sigma.shape not in ((), x.shape[:1]) or not ((sigma > 0) & sigma.isfinite()).all():
-        raise ValueError(f"sigma must be a positive, finite number, or one for each of {len(x)} items, got {sigma}")
-    check_generator(generator)
+    require_callable("score", score)
+    require_data("x", x)
+    sigma = require_sigma(sigma, x)
+    require_generator(generator, x.device)
     sigma = sigma.reshape(-1, *[1] * (x.ndim - 1))
-    noise = sigma * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return (evaluate(score, x.detach() + noise) + noise / sigma.square()).square().flatten(1).sum(1) / 2
+    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    s = _finite_score(score, x.detach() + sigma * noise)
+    return (s + noise / sigma).square().flatten(1).sum(1) / 2
 
 
 def noise_conditional_score_matching(score, x, sigmas, *, generator):
-    r"""Denoising score matching at a noise level drawn for each item, times :math:`\sigma^2` so that every level counts alike.
+    r"""Denoising score matching at a noise level drawn for each item, times :math:`\sigma^2` so that every level counts
+    alike.
 
-    Song & Ermon 2019, equations 5 and 6 with :math:`\lambda(\sigma)=\sigma^2`; book equation :eq:`eq-noise-conditional`.
-    The mean over the levels is estimated by one level, uniform among ``sigmas``, for each item.
+    Song & Ermon 2019, equations 5 and 6 with :math:`\lambda(\sigma)=\sigma^2`; book equation
+    :eq:`eq-noise-conditional`. The mean over the levels is estimated by one level, uniform among ``sigmas``, for each
+    item.
 
     Parameters
     ----------
@@ -136,47 +144,40 @@ def noise_conditional_score_matching(score, x, sigmas, *, generator):
     Returns
     -------
     float tensor (B,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in :func:`denoising_score_matching`.
     """
-    check_data("x", x)
-    sigmas = check_sigmas(sigmas).to(x.device, x.dtype)
-    check_generator(generator)
+    require_callable("score", score)
+    require_data("x", x)
+    sigmas = require_sigmas(sigmas, x).to(x.device, x.dtype)
+    require_generator(generator, x.device)
     sigma = sigmas[torch.randint(len(sigmas), x.shape[:1], generator=generator, device=x.device)]
-    return sigma.square() * denoising_score_matching(lambda y: score(y, sigma), x, sigma, generator=generator)
-
-
-def evaluate(score, *arguments):
-    """Call ``score(x)`` or ``score(x, sigma)`` and raise ValueError unless the answer has the shape of ``x``."""
-    s = score(*arguments)
-    shape = tuple(arguments[0].shape)
-    if not isinstance(s, torch.Tensor) or s.shape != shape:
-        got = tuple(s.shape) if isinstance(s, torch.Tensor) else type(s).__name__
-        raise ValueError(f"score must return a tensor of shape {shape}, got {got}")
-    return s
-
-
-def check_sigmas(sigmas):
-    """Return noise levels as float64 (L,); raise ValueError unless they are at least one, positive and finite."""
-    sigmas = torch.as_tensor(sigmas, dtype=torch.float64)
-    if sigmas.ndim != 1 or len(sigmas) == 0 or not ((sigmas > 0) & sigmas.isfinite()).all():
-        raise ValueError(f"sigmas must have shape (L,) with L >= 1 and be positive and finite, got {sigmas.tolist()}")
-    return sigmas
+    return sigma.square() * denoising_score_matching(
+        lambda y: score(y, sigma.clone()), x, sigma, generator=generator
+    )
 
 
 def _differentiable(score, x):
-    """The score s at ``x``, and a function of v that gives each item's vᵀ∇s; they keep a graph where gradients are wanted."""
+    """The score s at ``x``, and a function of v that gives each item's vᵀ∇s; they keep a graph where gradients are
+    wanted.
+    """
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        s = evaluate(score, x)
+        s = _finite_score(score, x)
     if not s.requires_grad:
-        raise ValueError("score must be differentiable in x, got an answer without a graph (made under torch.no_grad, perhaps)")
+        raise ValueError(
+            "score must be differentiable in x, got an answer without a graph (made under torch.no_grad, perhaps)"
+        )
 
     def pull(v):
-        return torch.autograd.grad(s, x, v, retain_graph=True, create_graph=wanted, materialize_grads=True)[0]
+        return torch.autograd.grad(
+            s, x, v, retain_graph=True, create_graph=wanted, materialize_grads=True
+        )[0]
 
     return s if wanted else s.detach(), pull
+
+
+def _finite_score(score, x):
+    s = checked_score(score, x)
+    if not is_finite(s):
+        raise ValueError("score returned NaN or infinity")
+    return s

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from dgm_helpers.diffusion import elbo_terms, elbo_weights, gaussian_kl, markov_step, posterior, reverse_variances, x0_from_eps
-from dgm_helpers.diffusion import _decoder_log_prob as decoder_log_prob
+from dgm_helpers import seeded
+from dgm_helpers.bound import _decoder_log_prob as decoder_log_prob
+from dgm_helpers.bound import elbo_terms, elbo_weights, gaussian_kl, reverse_variances
+from dgm_helpers.diffusion import markov_step, posterior, x0_from_eps
 from dgm_helpers.mixtures import GaussianMixture
 from dgm_helpers.schedules import NoiseSchedule
 
@@ -16,12 +18,8 @@ SHORT = NoiseSchedule.linear(T=40, beta_1=0.0025, beta_T=0.4)
 LN2 = math.log(2)
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def normal(*shape, seed=0):
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def no_noise(x_t, t):
@@ -32,7 +30,12 @@ def no_noise(x_t, t):
 
 
 def test_gaussian_kl_is_that_of_torch_distributions():
-    mean1, mean2, v1, v2 = normal(5, 3, 2), normal(5, 3, 2, seed=1), normal(5, 3, 2, seed=2).exp(), normal(5, 3, 2, seed=3).exp()
+    mean1, mean2, v1, v2 = (
+        normal(5, 3, 2),
+        normal(5, 3, 2, seed=1),
+        normal(5, 3, 2, seed=2).exp(),
+        normal(5, 3, 2, seed=3).exp(),
+    )
     expected = kl_divergence(Normal(mean1, v1.sqrt()), Normal(mean2, v2.sqrt())).flatten(1).sum(1)
     torch.testing.assert_close(gaussian_kl(mean1, v1, mean2, v2), expected)
 
@@ -53,19 +56,27 @@ def test_small_variances_are_the_posterior_s_and_large_ones_beta():
     t = torch.arange(2, 1001)
     torch.testing.assert_close(small[2:], posterior(LINEAR, x, x, t, t - 1)[1].flatten())
     assert small[1] == small[2] and torch.equal(large, LINEAR.beta)
-    assert reverse_variances(NoiseSchedule.linear(T=1, beta_1=0.3, beta_T=0.3))[1].item() == pytest.approx(0.3)
+    assert reverse_variances(NoiseSchedule.linear(T=1, beta_1=0.3, beta_T=0.3))[
+        1
+    ].item() == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_a_term_is_the_weighted_noise_error_up_to_a_constant(variance):
     """Two models that differ by a constant: the terms differ by w_t times the difference of their squared errors."""
-    x0, g = normal(3, 2), generator(1)
-    zero = elbo_terms(no_noise, SHORT, x0, generator=generator(1), variance=variance)
-    half = elbo_terms(lambda x, t: torch.full_like(x, 0.5), SHORT, x0, generator=generator(1), variance=variance)
+    x0, g = normal(3, 2), seeded(1)
+    zero = elbo_terms(no_noise, SHORT, x0, generator=seeded(1), variance=variance)
+    half = elbo_terms(
+        lambda x, t: torch.full_like(x, 0.5), SHORT, x0, generator=seeded(1), variance=variance
+    )
     for t in range(1, 41):
         noise = torch.randn(3, 2, generator=g, dtype=torch.float64)
-        expected = elbo_weights(SHORT, variance)[t] * ((noise - 0.5).square() - noise.square()).sum(1)
-        torch.testing.assert_close((half - zero)[:, t - 1] * 2 * LN2, expected, rtol=1e-8, atol=1e-10)
+        expected = elbo_weights(SHORT, variance)[t] * ((noise - 0.5).square() - noise.square()).sum(
+            1
+        )
+        torch.testing.assert_close(
+            (half - zero)[:, t - 1] * 2 * LN2, expected, rtol=1e-8, atol=1e-10
+        )
 
 
 # ---- closed forms on Gaussian data N(1.5, v) ----
@@ -78,12 +89,19 @@ def gaussian(v):
 def true_variances(schedule, v):
     """The variance of q(x_{t-1} | x_t) for data of variance v; entry 0 is unused."""
     marginal = schedule.alpha_bar * v + 1 - schedule.alpha_bar
-    return torch.cat([torch.zeros(1, dtype=torch.float64), schedule.beta[1:] * marginal[:-1] / marginal[1:]])
+    return torch.cat(
+        [torch.zeros(1, dtype=torch.float64), schedule.beta[1:] * marginal[:-1] / marginal[1:]]
+    )
 
 
 def end_divergence(schedule, v):
     a = schedule.alpha_bar[-1]
-    return gaussian_kl(a.sqrt().reshape(1, 1) * 1.5, a * v + 1 - a, torch.zeros(1, 1, dtype=torch.float64), torch.ones(())).item()
+    return gaussian_kl(
+        a.sqrt().reshape(1, 1) * 1.5,
+        a * v + 1 - a,
+        torch.zeros(1, 1, dtype=torch.float64),
+        torch.ones(()),
+    ).item()
 
 
 def entropy(v):
@@ -94,21 +112,27 @@ def entropy(v):
 @pytest.mark.parametrize("variance", ["exact", "small", "large"])
 def test_the_gap_on_gaussian_data_is_the_closed_form(v, variance):
     n = 20_000
-    x0 = gaussian(v).sample(n, generator=generator(2))
+    x0 = gaussian(v).sample(n, generator=seeded(2))
     r = true_variances(SHORT, v)
     sigma2 = r if variance == "exact" else reverse_variances(SHORT, variance)
-    terms = elbo_terms(gaussian(v).eps_model(SHORT), SHORT, x0, generator=generator(3), variance=sigma2)
-    gaps = terms.sum(1) * LN2 + gaussian(v).log_prob(x0)  # nats; the log density removes most of the variance
+    terms = elbo_terms(
+        gaussian(v).eps_model(SHORT), SHORT, x0, generator=seeded(3), variance=sigma2
+    )
+    gaps = terms.sum(1) * LN2 + gaussian(v).log_prob(
+        x0
+    )  # nats; the log density removes most of the variance
     ratio = r[1:] / sigma2[1:]
     expected = end_divergence(SHORT, v) + (ratio - 1 - ratio.log()).sum().item() / 2
     assert abs(gaps.mean().item() - expected) < 3 * gaps.std().item() / math.sqrt(n)
-    assert expected > 0 and (variance != "exact" or expected == pytest.approx(end_divergence(SHORT, v), abs=1e-12))
+    assert expected > 0 and (
+        variance != "exact" or expected == pytest.approx(end_divergence(SHORT, v), abs=1e-12)
+    )
 
 
 def test_each_term_on_gaussian_data_is_the_closed_form():
     n, v, a = 20_000, 0.3, SHORT.alpha_bar
-    x0 = gaussian(v).sample(n, generator=generator(4))
-    terms = elbo_terms(gaussian(v).eps_model(SHORT), SHORT, x0, generator=generator(5)) * LN2
+    x0 = gaussian(v).sample(n, generator=seeded(4))
+    terms = elbo_terms(gaussian(v).eps_model(SHORT), SHORT, x0, generator=seeded(5)) * LN2
     sigma2 = reverse_variances(SHORT)[1:]
     hidden = v * (1 - a[1:]) / (a[1:] * v + 1 - a[1:])  # the variance of x_0 given x_t
     gain = a[:-1].sqrt() * SHORT.beta[1:] / (1 - a[1:])
@@ -124,7 +148,7 @@ def test_each_term_on_gaussian_data_is_the_closed_form():
 def test_the_prior_term_has_its_known_value():
     """E[x_0²] = 0.25 at T = 1000 with the linear schedule: 7.3e-6 bits per dimension."""
     x0 = torch.full((1, 4), 0.5, dtype=torch.float64)
-    last = elbo_terms(no_noise, LINEAR, x0, generator=generator())[0, -1].item()
+    last = elbo_terms(no_noise, LINEAR, x0, generator=seeded(0))[0, -1].item()
     a = LINEAR.alpha_bar[-1].item()
     assert last == pytest.approx((0.25 * a - a - math.log1p(-a)) / 2 / LN2, rel=1e-9)
     assert last == pytest.approx(7.3e-6, abs=0.05e-6)
@@ -137,19 +161,20 @@ MIXTURE = GaussianMixture([0.3, 0.7], [[-1.5, 0.5], [1.0, 0.0]], [0.1, 0.3])
 
 def test_the_sum_is_the_pathwise_estimate_of_the_bound():
     """log q(x_1…T | x_0) − log p(x_0…T) along simulated chains estimates the same number without any divergence."""
-    n, eps_model, sigma2 = 40_000, MIXTURE.eps_model(SHORT), reverse_variances(SHORT, "large")
-    x0 = MIXTURE.sample(n, generator=generator(6))
-    bound = elbo_terms(eps_model, SHORT, x0, generator=generator(7), variance="large").sum(1)
-    g, x, total = generator(8), x0, torch.zeros(n, dtype=torch.float64)
+    n, eps_model, sigma2 = 10_000, MIXTURE.eps_model(SHORT), reverse_variances(SHORT, "large")
+    x0 = MIXTURE.sample(n, generator=seeded(6))
+    bound = elbo_terms(eps_model, SHORT, x0, generator=seeded(7), variance="large").sum(1)
+    g, x, total = seeded(8), x0, torch.zeros(n, dtype=torch.float64)
 
     def log_normal(x, mean, variance):
         return Normal(mean, variance.sqrt()).log_prob(x).sum(1)
 
     for t in range(1, 41):
-        t_all = torch.full((n,), t)
-        y = markov_step(SHORT, x, t_all, torch.randn(n, 2, generator=g, dtype=torch.float64))
-        mean, _ = posterior(SHORT, x0_from_eps(SHORT, y, t_all, eps_model(y, t_all)), y, t_all, t_all - 1)
-        total += log_normal(y, SHORT.alpha[t].sqrt() * x, SHORT.beta[t]) - log_normal(x, mean, sigma2[t])
+        y = markov_step(SHORT, x, t, torch.randn(n, 2, generator=g, dtype=torch.float64))
+        mean, _ = posterior(SHORT, x0_from_eps(SHORT, y, t, eps_model(y, t)), y, t, t - 1)
+        total += log_normal(y, SHORT.alpha[t].sqrt() * x, SHORT.beta[t]) - log_normal(
+            x, mean, sigma2[t]
+        )
         x = y
     total -= Normal(0.0, 1.0).log_prob(x).sum(1)
     difference = bound - total / (2 * LN2)
@@ -158,9 +183,9 @@ def test_the_sum_is_the_pathwise_estimate_of_the_bound():
 
 
 def test_a_worse_model_has_a_larger_bound():
-    x0 = MIXTURE.sample(2000, generator=generator(9))
-    exact = elbo_terms(MIXTURE.eps_model(SHORT), SHORT, x0, generator=generator(10)).sum(1)
-    assert (elbo_terms(no_noise, SHORT, x0, generator=generator(10)).sum(1) - exact).mean() > 1
+    x0 = MIXTURE.sample(2000, generator=seeded(9))
+    exact = elbo_terms(MIXTURE.eps_model(SHORT), SHORT, x0, generator=seeded(10)).sum(1)
+    assert (elbo_terms(no_noise, SHORT, x0, generator=seeded(10)).sum(1) - exact).mean() > 1
 
 
 # ---- the decoder ----
@@ -182,10 +207,10 @@ def test_many_levels_are_a_density_times_the_width():
 
 
 def test_pictures_in_float32():
-    x0 = torch.randint(0, 256, (2, 3, 4, 4), generator=generator()).float() / 127.5 - 1
-    terms = elbo_terms(no_noise, SHORT, x0, generator=generator(1), levels=256)
+    x0 = torch.randint(0, 256, (2, 3, 4, 4), generator=seeded(0)).float() / 127.5 - 1
+    terms = elbo_terms(no_noise, SHORT, x0, generator=seeded(1), levels=256)
     assert terms.shape == (2, 41) and terms.dtype == torch.float64 and terms.isfinite().all()
-    assert torch.equal(terms, elbo_terms(no_noise, SHORT, x0, generator=generator(1), levels=256))
+    assert torch.equal(terms, elbo_terms(no_noise, SHORT, x0, generator=seeded(1), levels=256))
 
 
 # ---- bad input ----
@@ -196,20 +221,93 @@ X0 = torch.zeros(2, 3)
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: gaussian_kl(X0, torch.tensor(0.0), X0, torch.tensor(1.0)), ValueError, "variance1 must be .* positive"),
-        (lambda: gaussian_kl(X0, torch.tensor(1.0), X0, torch.tensor(-1.0)), ValueError, "variance2 must be .* positive"),
-        (lambda: gaussian_kl(X0, torch.ones(3, 1), X0, torch.tensor(1.0)), ValueError, r"variance1 must broadcast to \(2, 3\)"),
-        (lambda: gaussian_kl(X0, torch.tensor(1.0), X0[:1], torch.tensor(1.0)), ValueError, r"mean2 must have shape \(2, 3\)"),
-        (lambda: reverse_variances(SHORT, "huge"), ValueError, 'variance must be "small" or "large"'),
-        (lambda: elbo_terms(no_noise, SHORT, X0 * math.nan, generator=generator()), ValueError, "x0 must be finite"),
-        (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), variance="huge"), ValueError, "variance must be"),
-        (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), variance=torch.ones(40)), ValueError, "T \\+ 1 = 41 numbers"),
-        (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), variance=torch.zeros(41)), ValueError, "positive from index 1"),
-        (lambda: elbo_terms(no_noise, SHORT, X0, generator=3), TypeError, "generator must be a torch.Generator, got int"),
-        (lambda: elbo_terms(no_noise, SHORT, X0, generator=generator(), levels=1), ValueError, "levels must be an int of at least 2"),
-        (lambda: elbo_terms(no_noise, SHORT, X0 + 0.1, generator=generator(), levels=256), ValueError, "x0 must take 256 evenly spaced"),
-        (lambda: elbo_terms(no_noise, SHORT, X0 + 3, generator=generator(), levels=3), ValueError, "x0 must take 3 evenly spaced"),
-        (lambda: elbo_terms(lambda x, t: x[:1], SHORT, X0, generator=generator()), ValueError, "eps_model must return"),
+        (
+            lambda: gaussian_kl(X0, torch.tensor(0.0), X0, torch.tensor(1.0)),
+            ValueError,
+            "variance1 must be positive and finite, got 0.0",
+        ),
+        (
+            lambda: gaussian_kl(X0, torch.tensor(1.0), X0, torch.tensor(-1.0)),
+            ValueError,
+            "variance2 must be positive and finite, got -1.0",
+        ),
+        (
+            lambda: gaussian_kl(X0, torch.ones(3, 1), X0, torch.tensor(1.0)),
+            ValueError,
+            r"variance1 must broadcast to \(2, 3\)",
+        ),
+        (
+            lambda: gaussian_kl(X0, torch.tensor(1.0), X0[:1], torch.tensor(1.0)),
+            ValueError,
+            r"mean2 must have shape \(2, 3\)",
+        ),
+        (
+            lambda: reverse_variances(SHORT, "huge"),
+            ValueError,
+            "^variance must be one of 'small', 'large', got str 'huge'",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0 * math.nan, generator=seeded(0)),
+            ValueError,
+            "x0 must be finite",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT.alpha_bar, X0, generator=seeded(0)),
+            TypeError,
+            "schedule must be a NoiseSchedule, got a tensor",
+        ),
+        (lambda: elbo_weights(SHORT.alpha_bar), TypeError, "schedule must be a NoiseSchedule"),
+        (lambda: reverse_variances(None), TypeError, "schedule must be a NoiseSchedule, got None"),
+        (
+            lambda: elbo_terms(None, SHORT, X0, generator=seeded(0)),
+            TypeError,
+            "eps_model must be a callable, got None",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0, generator=None),
+            TypeError,
+            "generator must be a torch.Generator, .*got None",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0, generator=seeded(0), variance="huge"),
+            ValueError,
+            "variance must be",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0, generator=seeded(0), variance=torch.ones(40)),
+            ValueError,
+            "T \\+ 1 = 41 numbers",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0, generator=seeded(0), variance=torch.zeros(41)),
+            ValueError,
+            "positive from index 1",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0, generator=3),
+            TypeError,
+            "generator must be a torch.Generator, .*got int 3",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0, generator=seeded(0), levels=1),
+            ValueError,
+            "levels must be an int in 2…65536, got 1",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0 + 0.1, generator=seeded(0), levels=256),
+            ValueError,
+            "x0 must take 256 evenly spaced",
+        ),
+        (
+            lambda: elbo_terms(no_noise, SHORT, X0 + 3, generator=seeded(0), levels=3),
+            ValueError,
+            "x0 must take 3 evenly spaced",
+        ),
+        (
+            lambda: elbo_terms(lambda x, t: x[:1], SHORT, X0, generator=seeded(0)),
+            ValueError,
+            "eps_model must return",
+        ),
     ],
 )
 def test_bad_input_is_named(call, error, message):

@@ -1,16 +1,19 @@
-"""The command line and the ledger of results."""
+"""The command line: what it writes, and that bad input is one line that leaves nothing behind."""
 
 import hashlib
-import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dgm_helpers import results
-from dgm_helpers.__main__ import main, noise_prediction
-from dgm_helpers.diffusion import elbo_weights
+from dgm_helpers import evaluation, recipes, results
+from dgm_helpers.__main__ import main, named
 from dgm_helpers.networks import UNet
 from dgm_helpers.plots import animate, plot_loss, plot_samples
 from dgm_helpers.schedules import NoiseSchedule
@@ -25,51 +28,338 @@ def weights(tmp_path):
     return str(tmp_path / "net.safetensors")
 
 
+def pictures(folder):
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))]).astype(
+        int
+    )
+
+
 def test_data_writes_a_folder_that_loads_as_the_same_set(tmp_path, capsys):
     main(["data", "--out", str(tmp_path / "png")])
     printed = capsys.readouterr().out
-    assert "4470 pictures (400 human, 1620 non-human, 300 food, 1750 spell, 400 side-facing)" in printed
+    assert (
+        "4470 pictures (400 human, 1620 non-human, 300 food, 1750 spell, 400 side-facing)"
+        in printed
+    )
     written, drawn = load_sprites(tmp_path / "png"), load_sprites()
-    assert sorted(written.images.reshape(4470, -1).tolist()) == sorted(drawn.images.reshape(4470, -1).tolist())
+    assert sorted(written.images.reshape(4470, -1).tolist()) == sorted(
+        drawn.images.reshape(4470, -1).tolist()
+    )
     assert sorted(written.classes) == sorted(drawn.classes)
     names = np.array(written.classes)[written.labels]
-    assert {name: int((names == name).sum()) for name in drawn.classes} == dict(zip(drawn.classes, np.bincount(drawn.labels).tolist(), strict=True))
+    assert {name: int((names == name).sum()) for name in drawn.classes} == dict(
+        zip(drawn.classes, np.bincount(drawn.labels).tolist(), strict=True)
+    )
 
 
 def test_sample_writes_the_same_pictures_for_the_same_seed(tmp_path, weights):
-    options = ["--weights", weights, "--steps", "3", "--n", "7", "--batch", "5", "--seed", "1", "--sheet", str(tmp_path / "sheet.png")]
+    options = [
+        "--weights",
+        weights,
+        "--steps",
+        "3",
+        "--n",
+        "7",
+        "--batch",
+        "5",
+        "--seed",
+        "1",
+        "--sheet",
+        str(tmp_path / "new" / "sheet.PNG"),
+    ]
     for folder in ("a", "b"):
         main(["sample", *options, "--out", str(tmp_path / folder)])
     names = [f"{i:05d}.png" for i in range(7)]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
-    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+    assert all(
+        (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        for name in names
+    )
     assert Image.open(tmp_path / "a" / names[0]).size == (16, 16)
-    assert Image.open(tmp_path / "sheet.png").size == (3 * (20 * 18 + 2), 3 * 20)
+    assert Image.open(tmp_path / "new" / "sheet.PNG").size == (3 * (20 * 18 + 2), 3 * 20)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["sheet.PNG"]
+    main(
+        [
+            "sample",
+            *options[:-2],
+            "--sheet",
+            str(tmp_path / "c" / "sheet.png"),
+            "--out",
+            str(tmp_path / "c"),
+        ]
+    )
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [*names, "sheet.png"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--eta", "1"], ["--sampler", "ddpm"], ["--spacing", "quadratic", "--eta", "0.5"]],
+)
+def test_pictures_are_the_same_whatever_the_batch(options, tmp_path):
+    for batch in ("1", "3", "4"):
+        main(
+            [
+                "sample",
+                "--n",
+                "4",
+                "--steps",
+                "2",
+                "--batch",
+                batch,
+                *options,
+                "--out",
+                str(tmp_path / batch),
+            ]
+        )
+    one, three, four = (pictures(tmp_path / batch) for batch in ("1", "3", "4"))
+    assert np.abs(one - four).max() <= 1 and np.abs(three - four).max() <= 1
+    assert min(np.abs(four[i] - four[j]).max() for i in range(4) for j in range(i)) > 8
+
+
+def test_another_seed_gives_other_pictures(tmp_path, weights):
+    for seed in ("0", "1", "4294967295"):
+        main(
+            [
+                "sample",
+                "--weights",
+                weights,
+                "--n",
+                "2",
+                "--steps",
+                "1",
+                "--seed",
+                seed,
+                "--out",
+                str(tmp_path / seed),
+            ]
+        )
+    zero, one, last = (pictures(tmp_path / seed) for seed in ("0", "1", "4294967295"))
+    assert all((a != b).any() for a, b in ((zero, one), (zero, last), (one, last)))
+
+
+SAMPLE = ["sample", "--out", "x"]
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["data", "--source", "nowhere"], "source must be .*'nowhere'"),
-        (["sample", "--weights", "nowhere", "--out", "x"], "name must be one of"),
-        (["sample", "--n", "0", "--out", "x"], "--n and --batch must be positive, got 0 and 50"),
-        (["evaluate", "bound", "--n", "1"], "--n must be at least 2 and --batch positive, got 1 and 64"),
-        (["train", "--epochs", "0"], "epochs must be a positive int, got 0"),
+        (["data", "--source", "nowhere"], "--source must be .*'nowhere'"),
+        (["data", "--source", "nowhere", "--out", "x"], "--source must be .*'nowhere'"),
+        (
+            [*SAMPLE, "--weights", "nowhere"],
+            "--weights must be a released network or .*, got .*'nowhere'",
+        ),
+        (
+            [*SAMPLE, "--weights", "vae-generated"],
+            "--weights must hold a UNet, got vae-generated, which holds a VAE",
+        ),
+        (
+            [*SAMPLE, "--weights", "classifier-generated"],
+            "--weights must hold a UNet, .* holds a SpriteClassifier",
+        ),
+        ([*SAMPLE, "--weights", "no.safetensors"], ".*no.safetensors"),
+        ([*SAMPLE, "--n", "0"], "--n must be an int in 1…100000, got 0"),
+        ([*SAMPLE, "--n", "100001"], "--n must be an int in 1…100000, got 100001"),
+        ([*SAMPLE, "--batch", "0"], "--batch must be an int of at least 1, got 0"),
+        ([*SAMPLE, "--batch", "-3"], "--batch must be an int of at least 1, got -3"),
+        ([*SAMPLE, "--steps", "0"], "--steps must be an int in 1…1000, got 0"),
+        ([*SAMPLE, "--steps", "1001"], "--steps must be an int in 1…1000, got 1001"),
+        ([*SAMPLE, "--sampler", "ddpm", "--steps", "0"], "--steps must be an int in 1…1000, got 0"),
+        (
+            [*SAMPLE, "--eta", "1.5"],
+            "--eta must be a finite number of at least 0 and of at most 1, got 1.5",
+        ),
+        ([*SAMPLE, "--eta", "nan"], "--eta must be a finite number"),
+        (
+            [*SAMPLE, "--sampler", "ddpm", "--eta", "0"],
+            "--eta must not be given with the sampler ddpm, got 0.0",
+        ),
+        ([*SAMPLE, "--seed", "-1"], "--seed must be an int in 0…4294967295, got -1"),
+        (
+            [*SAMPLE, "--seed", "100000000000000000000000"],
+            "--seed must be an int in 0…4294967295, got 1000",
+        ),
+        ([*SAMPLE, "--sheet", "sheet"], "--sheet must be the path of a .png file, got sheet"),
+        (
+            [*SAMPLE, "--sheet", "sheet.jpg"],
+            "--sheet must be the path of a .png file, got sheet.jpg",
+        ),
+        ([*SAMPLE, "--sheet", "."], "--sheet must be the path of a file"),
+        ([*SAMPLE, "--sheet", "/proc/sheet.png"], ".*cannot write /proc/sheet.png"),
+        (["sample", "--out", "/proc/new"], "cannot write to the folder /proc/new"),
+        ([*SAMPLE, "--sheet", "x"], "--sheet must be the path of a .png file"),
+        (["sample"], "the following arguments are required: --out"),
+        ([*SAMPLE, "--n", "two"], "argument --n: invalid int value: 'two'"),
+        ([*SAMPLE, "--sampler", "euler"], "argument --sampler: invalid choice: 'euler'"),
+        (["draw"], "argument command: invalid choice: 'draw'"),
+        (["evaluate"], "the following arguments are required: measure"),
+        (["evaluate", "bound", "--n", "1"], "--n must be an int in 2…1000000, got 1"),
+        (["evaluate", "bound", "--batch", "0"], "--batch must be an int of at least 1, got 0"),
+        (["evaluate", "bound", "--seed", "-1"], "--seed must be an int in 0…4294967295, got -1"),
+        (
+            ["evaluate", "bound", "--n", "895", "--out", "x"],
+            "--n must be at most 894, the number of held-out pictures, got 895",
+        ),
+        (
+            ["evaluate", "copies", "--n", "3", "--batch", "0"],
+            "--batch must be an int of at least 1, got 0",
+        ),
+        (
+            ["evaluate", "copies", "--n", "0", "--batch", "1"],
+            "--n must be an int in 1…1000000, got 0",
+        ),
+        (["evaluate", "copies", "--n", "150"], "--n must be a multiple of batch = 100, got 150"),
+        (
+            ["evaluate", "copies", "--steps", "0", "--out", "x"],
+            "--steps must be an int in 1…1000, got 0",
+        ),
+        (["evaluate", "copies", "--threads", "0"], "--threads must be an int in 1…1024, got 0"),
+        (["train", "--epochs", "0"], "--epochs must be an int of at least 1, got 0"),
+        (["train", "--threads", "0"], "--threads must be an int in 1…1024, got 0"),
+        (["train", "--distinct", "0"], "--distinct must be an int of at least 1, got 0"),
+        (["train", "--batch-size", "0"], "--batch-size must be an int of at least 1, got 0"),
+        (["train", "--ema-decay", "1"], "--ema-decay must be a finite number .* below 1, got 1.0"),
+        (["train", "--lr", "0"], "--lr must be a finite number above 0, got 0.0"),
+        (["train", "--seed", "-1"], "--seed must be an int in .*, got -1"),
+        (["train", "--name", "a/b"], "--name must be"),
     ],
 )
-def test_errors_are_one_line_and_leave_no_files(arguments, message, tmp_path, monkeypatch):
+def test_errors_are_one_line_and_leave_no_files(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=f"^error: {message}"):
+    with pytest.raises(SystemExit, match=f"^error: {message}") as ended:
         main(arguments)
+    assert "\n" not in ended.value.code and "it/s" not in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_number_of_steps_or_a_full_folder_is_refused(tmp_path, weights):
-    with pytest.raises(SystemExit, match="number of steps.*1…1000, got 1001"):
-        main(["sample", "--weights", weights, "--steps", "1001", "--out", str(tmp_path / "new")])
-    assert not (tmp_path / "new").exists()
-    with pytest.raises(SystemExit, match="--out must be a new or empty folder"):
-        main(["sample", "--weights", weights, "--steps", "2", "--out", str(tmp_path)])
+def test_the_folder_must_be_new_or_empty_and_stays_as_it_was(tmp_path, weights, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "sheet.png").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for command in (
+        ["sample", "--weights", weights, "--steps", "1", "--n", "1"],
+        ["data"],
+        ["handout"],
+    ):
+        for out, message in (
+            (".", "--out must be a new or empty folder, got "),
+            ("file", "cannot write to the folder file: File exists"),
+        ):
+            with pytest.raises(SystemExit, match=f"^error: {message}"):
+                main([*command, "--out", out])
+    sample = ["sample", "--weights", weights, "--steps", "1", "--n", "1"]
+    with pytest.raises(
+        SystemExit, match="^error: --sheet must be the path of a file, got the folder"
+    ):
+        main([*sample, "--out", "new", "--sheet", "sheet.png"])
+
+    def broken(*arguments, **options):
+        raise ValueError("x became NaN")
+
+    monkeypatch.setattr(evaluation, "draw_each", broken)
+    for out in ("new", "empty"):
+        with pytest.raises(SystemExit, match="^error: x became NaN"):
+            main([*sample, "--out", out, "--sheet", "other.png"])
+    assert sorted(tmp_path.rglob("*")) == before
+    monkeypatch.undo()
+    main([*sample, "--out", str(tmp_path / "empty")])
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["00000.png"]
+
+
+def test_a_failure_to_write_the_sheet_or_a_picture_leaves_nothing(tmp_path, weights, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(SystemExit, match="^error: .*No space left on device"):
+        main(
+            [
+                "sample",
+                "--weights",
+                weights,
+                "--steps",
+                "1",
+                "--n",
+                "2",
+                "--out",
+                str(tmp_path / "o"),
+                "--sheet",
+                str(tmp_path / "s.png"),
+            ]
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "dgm_helpers",
+        "sample",
+        "--sampler",
+        "ddpm",
+        "--n",
+        "100",
+        "--batch",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    run = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not (tmp_path / "out").exists():
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130 and "Traceback" not in said
+    assert said.splitlines()[-1] == "interrupted" and list(tmp_path.iterdir()) == []
+
+
+def test_without_arguments_the_help_is_printed(capsys):
+    main([])
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("train", "data", "sample", "evaluate", "handout"))
+
+
+def test_messages_name_the_arguments_as_they_are_typed():
+    names = {"stop_at", "n", "seed"}
+    assert (
+        named("stop_at and n must be given together", names)
+        == "--stop-at and --n must be given together"
+    )
+    assert (
+        named("/data/seed/n.png must be 16x16 pixels", names)
+        == "/data/seed/n.png must be 16x16 pixels"
+    )
+    assert named("the loss became nan at step n", names) == "the loss became nan at step n"
+
+
+def test_train_passes_every_argument_on(monkeypatch, capsys):
+    given = {}
+    monkeypatch.setattr(
+        recipes, "train_sprites", lambda **options: given.update(options) or ("weights", "record")
+    )
+    main(["train", "--network", "vae", "--ema-decay", "0.5", "--distinct", "7", "--threads", "1"])
+    assert (given["network"], given["ema_decay"], given["distinct"], given["threads"]) == (
+        "vae",
+        0.5,
+        7,
+        1,
+    )
+    assert (given["source"], given["epochs"], given["channels"], given["out"]) == (
+        "generated",
+        500,
+        (24, 48, 72),
+        "runs",
+    )
+    assert capsys.readouterr().out == "wrote weights and record\n"
 
 
 def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monkeypatch):
@@ -78,7 +368,18 @@ def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monke
     data, net = load_sprites(), UNet((8, 8, 8))
     settings = {"source": "generated", "split": "group", "data_sha256": data.sha256}
     save_pretrained(tmp_path / "net.safetensors", net, {"settings": settings})
-    arguments = ["evaluate", "bound", "--weights", str(tmp_path / "net.safetensors"), "--n", "2", "--seed", "3", "--out", str(tmp_path)]
+    arguments = [
+        "evaluate",
+        "bound",
+        "--weights",
+        str(tmp_path / "net.safetensors"),
+        "--n",
+        "2",
+        "--seed",
+        "3",
+        "--out",
+        str(tmp_path),
+    ]
     main(arguments)
     first = results.load("elbo-net", tmp_path)
     main(arguments)
@@ -86,58 +387,22 @@ def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monke
     for variance in ("small", "large"):
         assert first[variance] == second[variance] and len(first[variance]["terms"]) == 21
         assert sum(first[variance]["terms"]) == pytest.approx(first[variance]["bits_per_value"])
-        assert sum(first[variance]["pictures"]) == pytest.approx(2 * first[variance]["bits_per_value"])
+        assert sum(first[variance]["pictures"]) == pytest.approx(
+            2 * first[variance]["bits_per_value"]
+        )
     assert first["small"]["terms"][-1] == first["large"]["terms"][-1] > 0  # the prior's term
     assert "bits per value" in capsys.readouterr().out
-    save_pretrained(tmp_path / "bare.safetensors", net, {})
-    with pytest.raises(SystemExit, match="does not say which data trained it"):
-        main(["evaluate", "bound", "--weights", str(tmp_path / "bare.safetensors"), "--n", "2"])
-    with pytest.raises(SystemExit, match="--n must be at most 894"):
-        main([*arguments, "--n", "895"])
-    save_pretrained(tmp_path / "other.safetensors", net, {"settings": {**settings, "data_sha256": "0"}})
-    with pytest.raises(SystemExit, match="was trained on data with SHA-256 0"):
-        main(["evaluate", "bound", "--weights", str(tmp_path / "other.safetensors"), "--n", "2"])
 
 
-def test_weighting_by_the_bound_changes_the_training_loss():
-    net, (x0, y) = UNet((8, 8, 8)).eval(), (values[:64] for values in load_sprites().tensors())
-    simple, weighted = (
-        noise_prediction(net, x0, y, torch.Generator().manual_seed(0), schedule=NoiseSchedule.linear(), weighting=weighting)
-        for weighting in ("simple", "elbo")
-    )
-    t = torch.randint(1, 1001, (64,), generator=after_labels(64))
-    weights = elbo_weights(NoiseSchedule.linear())
-    torch.testing.assert_close(weighted, simple * (weights / weights[1:].mean())[t].float())
-
-
-def after_labels(n):
-    """The generator of ``noise_prediction`` when it comes to the timesteps."""
-    generator = torch.Generator().manual_seed(0)
-    torch.rand(n, generator=generator)
-    return generator
-
-
-def test_record_and_load(tmp_path):
-    path = results.record("run", {"loss": 0.1}, made_with=results.provenance(), folder=tmp_path)
-    loaded = results.load("run", tmp_path)
-    assert loaded["loss"] == 0.1
-    assert {"date", "code", "python", "torch", "numpy", "device", "threads"} == loaded["provenance"].keys()
-    before = path.read_bytes()
-    with pytest.raises(ValueError):
-        results.record("run", {"loss": float("nan")}, made_with={}, folder=tmp_path)
-    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(ValueError, match=r"no record 'other' .* there are \['run'\]"):
-        results.load("other", tmp_path)
-
-
-def test_every_record_of_the_repository_says_where_it_comes_from():
-    paths = sorted(results.FOLDER.glob("*.json"))
-    assert paths
-    for path in paths:
-        assert {"date", "code", "device"} <= json.loads(path.read_text())["provenance"].keys()
-
-
-@pytest.mark.parametrize("name, epochs", [("sprites-dawnlike", 500), ("sprites-generated", 500), ("weighting-simple", 40), ("weighting-elbo", 40)])
+@pytest.mark.parametrize(
+    "name, epochs",
+    [
+        ("sprites-dawnlike", 500),
+        ("sprites-generated", 500),
+        ("weighting-simple", 40),
+        ("weighting-elbo", 40),
+    ],
+)
 def test_released_weights_are_those_of_their_records(name, epochs):
     record, model = results.load(f"train-{name}"), load_pretrained(name)
     weights = results.FOLDER.parent / "dgm_helpers" / "weights" / f"{name}.safetensors"
@@ -162,6 +427,11 @@ def test_sheet_and_animation():
     assert np.array_equal(sheet[2:18, 20:36], images[1])
     gif = animate([to_tensor(images), to_tensor(images[::-1].copy())], columns=5, scale=2)
     assert gif[:6] == b"GIF89a"
-    assert plot_samples(images, columns=5, title="five", row_labels=["row"]).axes[0].get_title() == "five"
-    axes = plot_loss([{"epoch": 1, "a": 1.0}, {"epoch": 2, "a": 0.5}], keys=["a"], labels=["loss"]).axes[0]
+    assert (
+        plot_samples(images, columns=5, title="five", row_labels=["row"]).axes[0].get_title()
+        == "five"
+    )
+    axes = plot_loss(
+        [{"epoch": 1, "a": 1.0}, {"epoch": 2, "a": 0.5}], keys=["a"], labels=["loss"]
+    ).axes[0]
     assert axes.lines[0].get_ydata().tolist() == [1.0, 0.5]

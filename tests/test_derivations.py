@@ -14,7 +14,9 @@ def is_zero(expression):
 
 
 def test_completing_the_square_gives_the_posterior():
-    exponent = -((x_t - sp.sqrt(a) * x_s) ** 2 / (1 - a) + (x_s - sp.sqrt(A_s) * x0) ** 2 / (1 - A_s)) / 2
+    exponent = (
+        -((x_t - sp.sqrt(a) * x_s) ** 2 / (1 - a) + (x_s - sp.sqrt(A_s) * x0) ** 2 / (1 - A_s)) / 2
+    )
     precision = -sp.diff(exponent, x_s, 2)
     assert is_zero(1 / precision - VARIANCE)
     assert is_zero(sp.diff(exponent, x_s).subs(x_s, MEAN))
@@ -27,13 +29,19 @@ def test_the_mean_in_terms_of_the_noise():
 
 def test_the_weight_of_the_noise_error_and_its_form_in_signal_to_noise_ratios():
     weight = (1 - a) ** 2 / (2 * VARIANCE * a * (1 - A_t))
-    assert is_zero(sp.diff(MEAN.subs(x0, (x_t - sp.sqrt(1 - A_t) * eps) / sp.sqrt(A_t)), eps) ** 2 / (2 * VARIANCE) - weight)
+    assert is_zero(
+        sp.diff(MEAN.subs(x0, (x_t - sp.sqrt(1 - A_t) * eps) / sp.sqrt(A_t)), eps) ** 2
+        / (2 * VARIANCE)
+        - weight
+    )
     in_picture = sp.diff(MEAN, x0) ** 2 / (2 * VARIANCE)
     assert is_zero(in_picture - (A_s / (1 - A_s) - A_t / (1 - A_t)) / 2)
 
 
 def test_the_constant_of_small_steps():
-    """Half the variance of c w³ minus half the square of the mean that it moves: 3 c², and with c = h³g'''/6, h⁶g'''²/12."""
+    """Half the variance of c w³ minus half the square of the mean that it moves: 3 c², and with c = h³g'''/6,
+    h⁶g'''²/12.
+    """
     w, c, h, g = sp.symbols("w c h g", positive=True)
     density = sp.exp(-(w**2) / 2) / sp.sqrt(2 * sp.pi)
 

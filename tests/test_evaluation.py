@@ -1,15 +1,16 @@
-"""Recorded evaluations: pictures that survive a kill, rows that repeat to the last digit, and one recorded row computed again."""
-
-import base64
-import json
+"""Recorded evaluations: pictures that survive a kill, rows that repeat to the last digit, one of them found again."""
 
 import numpy as np
 import pytest
 import torch
 
-from dgm_helpers import evaluation, fid, results, sprites
+from dgm_helpers import evaluation, results, sprites
 from dgm_helpers.__main__ import main
+from dgm_helpers.arguments import seeded
+from dgm_helpers.fid import fid
 from dgm_helpers.networks import UNet
+from dgm_helpers.samplers import clipped, sample_ddim
+from dgm_helpers.schedules import NoiseSchedule
 from dgm_helpers.training import load_pretrained, save_pretrained
 
 
@@ -19,7 +20,7 @@ def uniform(labels, generator):
 
 def test_a_killed_run_continues_with_the_same_pictures(tmp_path):
     recipe, labels = {"batch": 4, "seed": 2}, torch.arange(5)
-    whole, _ = evaluation.draw(uniform, labels, recipe, n=12, folder=tmp_path / "whole")
+    whole, _ = evaluation.draw_pictures(uniform, labels, recipe, n=12, folder=tmp_path / "whole")
     calls = []
 
     def killed(y, generator):
@@ -29,41 +30,62 @@ def test_a_killed_run_continues_with_the_same_pictures(tmp_path):
         return uniform(y, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        evaluation.draw(killed, labels, recipe, n=12, folder=tmp_path / "killed")
-    again, seconds = evaluation.draw(killed, labels, recipe, n=12, folder=tmp_path / "killed")
+        evaluation.draw_pictures(killed, labels, recipe, n=12, folder=tmp_path / "killed")
+    again, seconds = evaluation.draw_pictures(
+        killed, labels, recipe, n=12, folder=tmp_path / "killed"
+    )
     assert len(calls) == 4 and np.array_equal(whole, again) and seconds > 0
-    first, _ = evaluation.draw(uniform, labels, recipe, n=4, folder=tmp_path / "whole")
+    first, _ = evaluation.draw_pictures(uniform, labels, recipe, n=4, folder=tmp_path / "whole")
     assert np.array_equal(first, whole[:4])
-    other, _ = evaluation.draw(uniform, labels, {**recipe, "seed": 3}, n=4, folder=tmp_path / "other")
+    other, _ = evaluation.draw_pictures(
+        uniform, labels, {**recipe, "seed": 3}, n=4, folder=tmp_path / "other"
+    )
     assert not np.array_equal(other, first)
     with pytest.raises(ValueError, match="holds pictures of another recipe"):
-        evaluation.draw(uniform, labels, {**recipe, "seed": 3}, n=4, folder=tmp_path / "whole")
-    with pytest.raises(ValueError, match="n must be a positive multiple of the batch of 4, got 6"):
-        evaluation.draw(uniform, labels, recipe, n=6, folder=tmp_path / "whole")
+        evaluation.draw_pictures(
+            uniform, labels, {**recipe, "seed": 3}, n=4, folder=tmp_path / "whole"
+        )
+    with pytest.raises(ValueError, match="n must be a multiple of batch = 4, got 6"):
+        evaluation.draw_pictures(uniform, labels, recipe, n=6, folder=tmp_path / "whole")
 
 
 @pytest.fixture
 def weights(tmp_path):
     torch.manual_seed(0)
-    settings = {"source": "generated", "split": "group", "data_sha256": sprites.load_sprites().sha256}
+    settings = {
+        "source": "generated",
+        "split": "group",
+        "data_sha256": sprites.load_sprites().sha256,
+    }
     save_pretrained(tmp_path / "net.safetensors", UNet((8, 8, 8)), {"settings": settings})
     return str(tmp_path / "net.safetensors")
 
 
-def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(tmp_path, weights, capsys):
-    def run(folder, *extra):
-        arguments = ["--steps", "2", "--n", "4", "--batch", "2", "--pictures", str(tmp_path / folder), "--out", str(tmp_path / folder)]
-        main(["evaluate", "fid", "--weights", weights, *arguments, *extra])
+@pytest.fixture
+def few_features(monkeypatch):
+    """Seven features in place of 1,280, whose distances take a second each."""
+    monkeypatch.setattr(evaluation, "imagenet_features", lambda: lambda x: x.flatten(1)[:, :7])
 
-    run("a")
-    run("b")
+
+def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
+    tmp_path, weights, few_features, capsys
+):
+    def run(name, *options):
+        folders = ["--pictures", str(tmp_path / name), "--out", str(tmp_path / name)]
+        small = ["--weights", weights, "--n", "4", "--batch", "2", *folders]
+        main(["evaluate", "fid", *small, *options])
+
+    run("a", "--steps", "2")
+    run("b", "--steps", "2")
     first, second = (results.load("generated-ddim-2-4", tmp_path / folder) for folder in ("a", "b"))
-    assert first["features"] == second["features"] and first["pictures_sha256"] == second["pictures_sha256"]
-    assert first["features"].keys() == {"classifier", "imagenet", "pca"} and first["features"]["imagenet"]["dimensions"] == 1280
+    assert first["features"] == second["features"]
+    assert first["pictures_sha256"] == second["pictures_sha256"]
+    assert first["features"].keys() == {"classifier", "imagenet", "pca"}
+    assert first["features"]["imagenet"]["dimensions"] == 7
     capsys.readouterr()
-    run("a")
+    run("a", "--steps", "2")
     assert "is there already" in capsys.readouterr().out
-    run("a", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
+    run("a", "--steps", "2", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
     assert results.load("generated-es-pca-0-4", tmp_path / "a")["recipe"]["steps"] == 0
     assert results.load("generated-es-pca-10-ddpm-2-4", tmp_path / "a")["recipe"]["stop_at"] == 10
     run("a", "--sampler", "real")
@@ -73,92 +95,242 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(tmp_path, 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--n", "150"], "--n must be at least 3 and a multiple of --batch, got 150 and 100"),
-        (["--steps", "1001"], "1…1000, got 1001"),
-        (["--proposals", "pca"], "--proposals and --stop-at must be given together, got pca and None"),
-        (["--stop-at", "100"], "--proposals and --stop-at must be given together, got None and 100"),
-        (["--proposals", "pca", "--stop-at", "20", "--steps", "50"], "1…20, got 50"),
-        (["--proposals", "pca", "--stop-at", "2000", "--steps", "50"], "--stop-at must lie in 0…1000, got 2000"),
-        (["--proposals", "nothing", "--stop-at", "20", "--steps", "5"], "name must be one of"),
+        (["--n", "150"], "--n must be a multiple of batch = 100, got 150"),
+        (["--n", "0"], "--n must be an int in 3…1000000, got 0"),
+        (["--batch", "0"], "--batch must be an int of at least 1, got 0"),
+        (["--seed", "-1"], "--seed must be an int in 0…4294967295, got -1"),
+        (["--threads", "0"], "--threads must be an int in 1…1024, got 0"),
+        (["--steps", "20", "1001"], "--steps must be an int in 1…1000, got 1001"),
+        (["--steps", "0"], "--steps must be an int in 1…1000, got 0"),
+        (["--eps-scale", "0"], "--eps-scale must be a finite number above 0, got 0.0"),
+        (["--eps-scale", "nan"], "--eps-scale must be a finite number above 0, got nan"),
+        (
+            ["--proposals", "pca"],
+            "--proposals and --stop-at must be given together, got pca and None",
+        ),
+        (
+            ["--stop-at", "100"],
+            "--proposals and --stop-at must be given together, got None and 100",
+        ),
+        (
+            ["--proposals", "pca", "--stop-at", "20", "--steps", "50"],
+            "--steps must be an int in 1…20, got 50",
+        ),
+        (
+            ["--proposals", "pca", "--stop-at", "2000", "--steps", "50"],
+            "--stop-at must be an int in 0…1000, got 2000",
+        ),
+        (
+            ["--proposals", "nothing", "--stop-at", "20"],
+            "--proposals must be a released network or .* file of one: .*'nothing'",
+        ),
+        (
+            ["--proposals", "classifier-generated", "--stop-at", "50"],
+            "--proposals must hold a VAE, got classifier-generated",
+        ),
+        (
+            ["--sampler", "train", "--n", "3600"],
+            "--n must be at most 3576, the number of training pictures, got 3600",
+        ),
+        (
+            ["--sampler", "train", "--steps", "20"],
+            "--steps must not be given with 'train', got 20",
+        ),
+        (
+            ["--sampler", "real", "--eps-scale", "1.1"],
+            "--eps-scale must not be given with 'real', got 1.1",
+        ),
+        (
+            ["--pictures", "net.safetensors"],
+            "cannot write to the folder net.safetensors: File exists",
+        ),
     ],
 )
-def test_senseless_rows_are_refused_before_any_picture(arguments, message, weights, tmp_path, monkeypatch):
+def test_senseless_rows_are_refused_before_any_picture(
+    arguments, message, weights, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(SystemExit, match=f"^error: {message}"):
         main(["evaluate", "fid", "--weights", weights, *arguments, "--out", str(tmp_path / "out")])
-    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+    assert not list(tmp_path.rglob("*/*"))
+
+
+@pytest.mark.parametrize("kind", ["vae-generated", "classifier-generated"])
+def test_networks_of_another_kind_are_one_line(kind, tmp_path):
+    for measure in ("fid", "bound", "copies"):
+        with pytest.raises(
+            SystemExit, match=f"^error: --weights must hold a UNet, got {kind}, which holds a "
+        ):
+            main(["evaluate", measure, "--weights", kind, "--out", str(tmp_path / "out")])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (None, "weights must say which data trained them"),
+        ({"source": "generated"}, "weights must say which data trained them"),
+        (
+            {"source": "generated", "split": "group", "data_sha256": "0"},
+            "weights must be trained on the data with SHA-256 .*, trained on 0",
+        ),
+    ],
+)
+def test_weights_say_which_data_trained_them(settings, message, tmp_path):
+    path = tmp_path / "bare.safetensors"
+    save_pretrained(path, UNet((8, 8, 8)), {} if settings is None else {"settings": settings})
+    with pytest.raises(ValueError, match=message):
+        evaluation.Denoiser(path)
+
+
+def test_evaluations_are_called_with_keywords_and_name_their_own_arguments(
+    weights, tmp_path, few_features
+):
+    for call in (evaluation.record_distances, evaluation.record_copies, evaluation.record_bound):
+        with pytest.raises(ValueError, match="^n must be an int in "):
+            call(weights, n=0, out=tmp_path / "out")
+        with pytest.raises(TypeError, match="^batch must be an int of at least 1, got float 2.0"):
+            call(weights, n=4, batch=2.0, out=tmp_path / "out")
+        with pytest.raises(TypeError, match="^seed must be an int in "):
+            call(weights, n=4, batch=2, seed=None, out=tmp_path / "out")
+    with pytest.raises(ValueError, match="^steps must hold at least one number"):
+        evaluation.record_distances(weights, n=4, batch=2, steps=[], out=tmp_path / "out")
+    with pytest.raises(TypeError, match="^steps must be an int in 1…1000, got str '20'"):
+        evaluation.record_distances(weights, n=4, batch=2, steps="20", out=tmp_path / "out")
+    options = {"n": 4, "batch": 2, "pictures": tmp_path, "out": tmp_path / "out"}
+    [(path, new)] = evaluation.record_distances(weights, steps=2, spacing="quadratic", **options)
+    assert new and path.name == "generated-quadratic-ddim-2-4.json"
+    assert results.load(path.stem, path.parent)["recipe"]["spacing"] == "quadratic"
+
+
+def test_a_record_of_a_folder_of_pictures_has_the_folder_s_name(tmp_path):
+    assert results.row_record("train", 4, tmp_path / "my sprites") == "my sprites-train-4"
+
+
+def test_recipes_that_json_changes_continue_their_own_pictures(tmp_path):
+    recipe = {"batch": 2, "seed": 0, "shape": (3, 16, 16), 7: "seven"}
+    whole, _ = evaluation.draw_pictures(uniform, torch.arange(5), recipe, n=4, folder=tmp_path)
+    again, _ = evaluation.draw_pictures(uniform, torch.arange(5), recipe, n=4, folder=tmp_path)
+    assert np.array_equal(whole, again)
+    with pytest.raises(TypeError, match="recipe must be a dictionary with batch and seed, got "):
+        evaluation.draw_pictures(uniform, torch.arange(5), {"batch": 2}, n=4, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"eta": 1.0}, {"sampler": "ddpm"}, {"spacing": "quadratic"}]
+)
+def test_each_picture_has_its_own_noise_whatever_is_drawn_beside_it(options):
+    schedule, seeds = NoiseSchedule.linear(), [3, 1, 4, 15, 9]
+    eps_model = clipped(lambda x, t: 0.5 * x, schedule)
+    together = evaluation.draw_each(eps_model, schedule, seeds, steps=3, **options)
+    alone = torch.cat(
+        [evaluation.draw_each(eps_model, schedule, [seed], steps=3, **options) for seed in seeds]
+    )
+    assert (
+        torch.equal(together, alone)
+        and together.shape == (5, 3, 16, 16)
+        and together.dtype == torch.float32
+    )
+    assert len({picture.numpy().tobytes() for picture in together}) == 5
+
+
+def test_pictures_of_their_own_noise_are_those_of_the_sampler():
+    schedule = NoiseSchedule.linear()
+    eps_model = clipped(lambda x, t: 0.5 * x, schedule)
+    x_T = torch.stack([torch.randn(3, 16, 16, generator=seeded(seed)) for seed in (3, 1)])
+    assert torch.equal(
+        evaluation.draw_each(eps_model, schedule, [3, 1], steps=7),
+        sample_ddim(eps_model, schedule, x_T, steps=7),
+    )
 
 
 def test_the_nearest_training_picture(tmp_path, weights):
-    main(["evaluate", "copies", "--weights", weights, "--steps", "1", "--n", "4", "--batch", "2", "--pictures", str(tmp_path), "--out", str(tmp_path)])
+    main(
+        [
+            "evaluate",
+            "copies",
+            "--weights",
+            weights,
+            "--steps",
+            "1",
+            "--n",
+            "4",
+            "--batch",
+            "2",
+            "--pictures",
+            str(tmp_path),
+            "--out",
+            str(tmp_path),
+        ]
+    )
     record = results.load("copies-net", tmp_path)
     assert (record["shown"], len(record["samples"]), len(record["held_out"])) == (3576, 4, 894)
     train = sprites.split_by_group(sprites.load_sprites())[0].images
     distance, row = evaluation.nearest(train[5:8], train)
     assert row.tolist() == [5, 6, 7] and distance.abs().max() < 2e-3  # cdist rounds
     blue = train[:1].copy()
-    blue[..., 2] = np.where(blue[..., 2] < 128, blue[..., 2] + 51, blue[..., 2] - 51)  # 0.4 in a third of the values
+    blue[..., 2] = np.where(
+        blue[..., 2] < 128, blue[..., 2] + 51, blue[..., 2] - 51
+    )  # 0.4 in a third of the values
     assert evaluation.nearest(blue, train[:1])[0].item() == pytest.approx(0.4 / 3**0.5, abs=1e-4)
-    pictures = np.frombuffer(base64.b64decode(record["closest"]["pictures"]), np.uint8).reshape(-1, 16, 16, 3)
+    pictures, rows = evaluation.closest_samples(record)
+    assert np.allclose(
+        evaluation.nearest(pictures, train[rows])[0],
+        evaluation.nearest(pictures, train)[0],
+        atol=1e-4,
+    )
     assert np.allclose(sorted(record["samples"]), evaluation.nearest(pictures, train)[0], atol=1e-4)
 
 
 def test_a_recorded_row_is_found_again():
-    record = evaluation.load_row("ddim-10", 2000)
-    run = evaluation.Run("sprites-generated", None, None, compiled=False)
-    _, recipe = run.row("ddim", 10, None, None, None, 100, 0)
+    record = results.load_row("ddim-10", 2000)
+    denoiser = evaluation.Denoiser("sprites-generated")
+    recipe = denoiser.recipe("ddim", steps=10)
     assert {**recipe, "compiled": True} == record["recipe"]
-    sampler = run.sampler(recipe)
+    draw_batch = denoiser.batch_drawer(recipe)
 
-    def draw(i):  # batch i as `evaluation.draw` draws it, but nothing is kept
-        generator = torch.Generator().manual_seed(i)
-        labels = run.train.tensors()[1]
-        y = labels[torch.randint(len(labels), (100,), generator=generator)]
-        return sampler(y, generator)
+    def draw(i):  # batch i as `evaluation.draw_pictures` draws it, but nothing is kept
+        generator, labels = seeded(i), denoiser.train.tensors()[1]
+        return draw_batch(
+            labels[torch.randint(len(labels), (100,), generator=generator)], generator
+        )
 
     fake = sprites.to_uint8(torch.cat([draw(i) for i in range(20)]))
-    real = sprites.to_tensor(run.reference(4000)[:2000])
-    features = run.feature_sets()
+    real = sprites.to_tensor(denoiser.real_pictures(2000)[:2000])
+    features = denoiser.feature_sets()
     for name in ("classifier", "pca"):
-        found = fid.fid(real, sprites.to_tensor(fake), features=features[name])
+        found = fid(real, sprites.to_tensor(fake), features=features[name])
         assert record["features"][name]["low"] < found < record["features"][name]["high"]
-        assert found == pytest.approx(record["features"][name]["fid"], rel=0.01)  # compiled arithmetic rounds otherwise
+        assert found == pytest.approx(
+            record["features"][name]["fid"], rel=0.01
+        )  # compiled arithmetic rounds otherwise
 
 
 def test_every_row_says_what_it_was_made_of():
-    for path in (results.FOLDER / "fid").glob("*.json"):
-        record = json.loads(path.read_text())
-        assert {"row", "n", "recipe", "weights_sha256", "data_sha256", "reference_sha256", "features", "provenance"} <= record.keys()
-        assert path.stem == f"generated-{record['row']}-{record['n']}"
-        assert record["weights_sha256"] == evaluation.sha256(evaluation.weights_file("sprites-generated"))
+    for name in results.names(folder=results.FOLDER / "fid"):
+        record = results.load(name, results.FOLDER / "fid")
+        assert {
+            "row",
+            "n",
+            "recipe",
+            "weights_sha256",
+            "data_sha256",
+            "reference_sha256",
+            "features",
+            "provenance",
+        } <= record.keys()
+        assert record["weights_sha256"] == evaluation.sha256(
+            evaluation.weights_file("sprites-generated")
+        )
         for values in record["features"].values():
-            assert values["fid"] >= 0 and ("spread" in values or values["low"] <= values["fid"] <= values["high"])
+            assert values["fid"] >= 0 and (
+                "spread" in values or values["low"] <= values["fid"] <= values["high"]
+            )
 
 
-def row(name, *distances, n=10, reference="a"):
-    features = {kind: {"fid": d, "low": d - 1, "high": d + 1} for kind, d in zip(("classifier", "pca"), distances, strict=False)}
-    return {"row": name, "n": n, "reference_sha256": reference, "features": features}
-
-
-def test_two_rows_are_ordered_only_where_every_feature_set_orders_them():
-    floor, near, far = row("real", 0.5, 0.5), row("near", 5, 20), row("far", 9, 30)
-    expected = {"classifier": "near", "pca": "near", "all": "near"}
-    assert evaluation.compare_rows(near, far, floor) == evaluation.compare_rows(far, near, floor) == expected
-    assert evaluation.compare_rows(near, row("mixed", 9, 10), floor) == {"classifier": "near", "pca": "mixed", "all": None}
-    assert evaluation.compare_rows(near, row("overlap", 6, 30), floor) == {"classifier": None, "pca": "near", "all": None}
-    assert evaluation.compare_rows(near, far, row("real", 5, 5)) == {"classifier": None, "pca": "near", "all": None}
-    assert evaluation.compare_rows(near, near, floor) == {"classifier": None, "pca": None, "all": None}
-    with pytest.raises(ValueError, match=r"must agree in n, got \[10, 20\]"):
-        evaluation.compare_rows(near, row("far", 9, 30, n=20), floor)
-    with pytest.raises(ValueError, match=r"must agree in reference_sha256, got \['a', 'b'\]"):
-        evaluation.compare_rows(near, far, row("real", 5, 5, reference="b"))
-    with pytest.raises(ValueError, match="must have the same feature sets"):
-        evaluation.compare_rows(near, row("far", 9), floor)
-    recorded = [evaluation.load_row(name, 2000) for name in ("ddim-20", "ddpm-1000", "real")]
-    assert evaluation.compare_rows(*recorded) == dict.fromkeys(("classifier", "imagenet", "pca", "all"), "ddpm-1000")
-
-
-@pytest.mark.parametrize("name", ["vae-generated", "classifier-generated", "distinct-100", "distinct-3576"])
+@pytest.mark.parametrize(
+    "name", ["vae-generated", "classifier-generated", "distinct-100", "distinct-3576"]
+)
 def test_released_networks_of_the_evaluation_are_those_of_their_records(name):
     record = results.load(f"train-{name}")
     assert evaluation.sha256(evaluation.weights_file(name)) == record["weights_sha256"]
@@ -168,6 +340,25 @@ def test_released_networks_of_the_evaluation_are_those_of_their_records(name):
 def test_the_classifier_s_recorded_accuracy():
     _, held_out = sprites.split_by_group(sprites.load_sprites())
     x, labels = held_out.tensors()
-    accuracy = (load_pretrained("classifier-generated")(x).argmax(1) == labels).float().mean().item()
-    assert accuracy == pytest.approx(results.load("train-classifier-generated")["history"][-1]["ema_held_out_accuracy"], abs=0.003)
+    accuracy = (
+        (load_pretrained("classifier-generated")(x).argmax(1) == labels).float().mean().item()
+    )
+    assert accuracy == pytest.approx(
+        results.load("train-classifier-generated")["history"][-1]["ema_held_out_accuracy"],
+        abs=0.003,
+    )
     assert accuracy > 0.95
+
+
+def test_copying_is_the_statistic_of_mann_and_whitney():
+    assert evaluation.copying([0.0, 2.0], [1.0, 2.0, 3.0, 4.0]) == ((4 + 2.5) / 8, 0.5)
+    assert evaluation.copying(torch.arange(100.0), torch.arange(100.0)) == (0.5, 0.05)
+    record = results.load("copies-distinct-100")
+    share, below = evaluation.copying(record["samples"], record["held_out"])
+    assert share > 0.9 and below > 0.5
+    with pytest.raises(
+        ValueError, match=r"held_out must have shape \(N,\) with N >= 1, got \(0,\)"
+    ):
+        evaluation.copying([1.0], [])
+    with pytest.raises(TypeError, match="record must be one of record_copies, got dict"):
+        evaluation.closest_samples({"n": 4})

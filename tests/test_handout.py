@@ -1,5 +1,6 @@
-"""The homework, handed out, solved by three students, collected and graded, by the commands that an instructor gives."""
+"""The homework, handed out, solved by three students, collected and graded, by an instructor's commands."""
 
+import ast
 import csv
 import json
 import os
@@ -16,10 +17,13 @@ from dgm_helpers import handout
 from dgm_helpers.__main__ import main
 
 ROOT = Path(__file__).parent.parent
-LABS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
+LABS = {
+    path.name: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+}
 FIRST = "01_forward.ipynb"
-TWO_MISTAKES = """def my_perturb_input(alpha_bar, x0, t, noise):
-    a = alpha_bar[t][:, None, None, None]
+TWO_MISTAKES = """def my_perturb_input(schedule, x0, t, noise):
+    a = schedule.alpha_bar[t].reshape(-1, *[1] * (x0.ndim - 1))
     return (a * x0 + (1 - a) * noise).to(x0.dtype)"""
 SOLVED, WRONG, TAMPERED = "810100001", "810100002", "810100003"
 QUESTIONS = {
@@ -54,12 +58,18 @@ def source(cell):
 
 def marked(lab):
     """The cells of a lab that nbgrader knows, by their ``grade_id``."""
-    return {cell["metadata"]["nbgrader"]["grade_id"]: cell for cell in lab["cells"] if "nbgrader" in cell["metadata"]}
+    return {
+        cell["metadata"]["nbgrader"]["grade_id"]: cell
+        for cell in lab["cells"]
+        if "nbgrader" in cell["metadata"]
+    }
 
 
 def nbgrader(course, *arguments):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    run = subprocess.run(["nbgrader", *arguments], cwd=course, env=env, capture_output=True, text=True)
+    run = subprocess.run(
+        ["nbgrader", *arguments], cwd=course, env=env, capture_output=True, encoding="utf-8"
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     return run.stderr
 
@@ -72,7 +82,10 @@ def course(tmp_path_factory):
     shutil.copytree(ROOT / "notebooks", labs, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     cells = LABS[FIRST]["cells"]
     end = cells.index(marked(LABS[FIRST])["perturb-input-test"]) + 1
-    (labs / FIRST).write_text(json.dumps({**LABS[FIRST], "cells": [*cells[:end], marked(LABS[FIRST])["why-one-shot"]]}))
+    (labs / FIRST).write_text(
+        json.dumps({**LABS[FIRST], "cells": [*cells[:end], marked(LABS[FIRST])["why-one-shot"]]}),
+        encoding="utf-8",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handout, "LABS", labs)
         main(["handout", "--out", str(folder / "course")])
@@ -83,21 +96,28 @@ def course(tmp_path_factory):
 def graded(course):
     """Three zip files and one with a wrong name, collected and graded.
 
-    The first is right, and one of its cells was copied. The second holds a planted mistake. The third has it too, with ``pass`` in
-    the place of the check, and an untouched exercise.
+    The first is right, and one of its cells was copied. The second holds a planted mistake. The third has it
+    too, with ``pass`` in the place of the check, and an untouched exercise.
     """
     inbox = course / "downloaded" / "hw3" / "archive"
     inbox.mkdir(parents=True)
-    answers = {name: source(cell).replace("BEGIN SOLUTION", "").replace("END SOLUTION", "") for name, cell in marked(LABS[FIRST]).items()}
+    answers = {
+        name: source(cell).replace("BEGIN SOLUTION", "").replace("END SOLUTION", "")
+        for name, cell in marked(LABS[FIRST]).items()
+    }
     schedule = {"linear-schedule": answers["linear-schedule"]}
     papers = {
-        f"HW_Karimi_{SOLVED}": {**schedule, "perturb-input": answers["perturb-input"], "why-one-shot": answers["why-one-shot"]},
+        f"HW_Karimi_{SOLVED}": {
+            **schedule,
+            "perturb-input": answers["perturb-input"],
+            "why-one-shot": answers["why-one-shot"],
+        },
         f"HW_Abbas Zadeh_{WRONG}": {**schedule, "perturb-input": TWO_MISTAKES},
         f"HW_el-Amin_{TAMPERED}": {"perturb-input": TWO_MISTAKES, "perturb-input-test": "pass"},
         "homework": {},
     }
     for name, written in papers.items():
-        lab = json.loads((course / "release" / "hw3" / FIRST).read_text())
+        lab = json.loads((course / "release" / "hw3" / FIRST).read_text(encoding="utf-8"))
         for grade_id, text in written.items():
             marked(lab)[grade_id]["source"] = text
         if SOLVED in name:
@@ -117,40 +137,84 @@ def auto_scores(course, student):
     from nbgrader.api import Gradebook
 
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
-        return [book.find_grade(f"{name}-test", "01_forward", "hw3", student).auto_score for name in ("linear-schedule", "perturb-input")]
+        return [
+            book.find_grade(f"{name}-test", "01_forward", "hw3", student).auto_score
+            for name in ("linear-schedule", "perturb-input")
+        ]
 
 
 def test_every_exercise_has_an_answer_and_a_check():
     for name, lab in LABS.items():
-        cells, texts = marked(lab), [source(cell) for cell in lab["cells"] if cell["cell_type"] == "markdown"]
-        kinds = {grade_id: (cell["cell_type"], cell["metadata"]["nbgrader"]) for grade_id, cell in cells.items()}
-        code = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "code" and data["solution"]]
-        written = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "markdown" and data["solution"] and data["grade"]]
-        checks = [grade_id for grade_id, (kind, data) in kinds.items() if kind == "code" and data["grade"] and data["locked"]]
+        cells, texts = (
+            marked(lab),
+            [source(cell) for cell in lab["cells"] if cell["cell_type"] == "markdown"],
+        )
+        kinds = {
+            grade_id: (cell["cell_type"], cell["metadata"]["nbgrader"])
+            for grade_id, cell in cells.items()
+        }
+        code = [
+            grade_id
+            for grade_id, (kind, data) in kinds.items()
+            if kind == "code" and data["solution"]
+        ]
+        written = [
+            grade_id
+            for grade_id, (kind, data) in kinds.items()
+            if kind == "markdown" and data["solution"] and data["grade"]
+        ]
+        checks = [
+            grade_id
+            for grade_id, (kind, data) in kinds.items()
+            if kind == "code" and data["grade"] and data["locked"]
+        ]
         assert checks == [f"{grade_id}-test" for grade_id in code], name
         assert len(cells) == 2 * len(code) + len(written), name
-        assert sum(text.count("{exercise-start}") for text in texts) == len(code) + len(written) > 0, name
-        assert all(re.search("### BEGIN SOLUTION.*### END SOLUTION", source(cells[grade_id]), re.S) for grade_id in code), name
+        assert (
+            sum(text.count("{exercise-start}") for text in texts) == len(code) + len(written) > 0
+        ), name
+        assert all(
+            re.search("### BEGIN SOLUTION.*### END SOLUTION", source(cells[grade_id]), re.S)
+            for grade_id in code
+        ), name
 
 
 def test_points_are_those_of_the_assignment():
-    points = {grade_id: cell["metadata"]["nbgrader"].get("points", 0) for lab in LABS.values() for grade_id, cell in marked(lab).items()}
-    rows = re.findall(r"^\| (I?\d\.\d) \|.*\| (\d) \|", (ROOT / "book" / "questions.md").read_text(), re.M)
-    assert {question: sum(points[grade_id] for grade_id in cells) for question, cells in QUESTIONS.items()} == {q: int(n) for q, n in rows}
+    points = {
+        grade_id: cell["metadata"]["nbgrader"].get("points", 0)
+        for lab in LABS.values()
+        for grade_id, cell in marked(lab).items()
+    }
+    rows = re.findall(
+        r"^\| (I?\d\.\d) \|.*\| (\d) \|",
+        (ROOT / "book" / "questions.md").read_text(encoding="utf-8"),
+        re.M,
+    )
+    assert {
+        question: sum(points[grade_id] for grade_id in cells)
+        for question, cells in QUESTIONS.items()
+    } == {q: int(n) for q, n in rows}
     for kind, total in (("1.", 25), ("I1.", 30), ("2.", 25), ("I2.", 30)):
         assert sum(int(n) for question, n in rows if question.startswith(kind)) == total
     assert sum(points.values()) == 110
 
 
 def test_released_labs_hold_no_answer_and_nothing_that_only_the_book_understands(course):
-    released = {path.name: json.loads(path.read_text()) for path in (course / "release" / "hw3").glob("*.ipynb")}
+    released = {
+        path.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in (course / "release" / "hw3").glob("*.ipynb")
+    }
     assert released.keys() == LABS.keys()
     for name, lab in released.items():
         text = "\n".join(source(cell) for cell in lab["cells"])
         prose = "\n".join(source(cell) for cell in lab["cells"] if cell["cell_type"] == "markdown")
-        assert "SOLUTION" not in text and "HIDDEN" not in text and "solution-start" not in text, name
+        assert "SOLUTION" not in text and "HIDDEN" not in text and "solution-start" not in text, (
+            name
+        )
         assert not re.search(r"\{[\w:-]+\}`|^```\{|^:::|^\(\S+\)=", prose, re.M), name
-        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in lab["cells"]), name
+        assert not any(
+            cell.get("outputs") or cell.get("execution_count") for cell in lab["cells"]
+        ), name
         for grade_id, cell in marked(lab).items():
             before = source(marked(LABS[name])[grade_id])
             if not cell["metadata"]["nbgrader"]["solution"]:
@@ -158,7 +222,9 @@ def test_released_labs_hold_no_answer_and_nothing_that_only_the_book_understands
             elif cell["cell_type"] == "markdown":
                 assert source(cell) == "YOUR ANSWER HERE" and before not in text
             else:
-                answer = re.search(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", before, re.S).group(1)
+                answer = re.search(
+                    r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", before, re.S
+                ).group(1)
                 assert "raise NotImplementedError()" in source(cell) and answer.strip() not in text
 
 
@@ -166,19 +232,37 @@ def test_the_zip_holds_the_labs_and_what_they_read(course, tmp_path):
     with zipfile.ZipFile(course / "hw3.zip") as archive:
         archive.extractall(tmp_path)
     student = tmp_path / "hw3"
-    assert {path.name for path in student.iterdir()} == {"README.md", "LICENSE", "requirements.txt", "dgm_helpers", "results", *LABS}
+    assert {path.name for path in student.iterdir()} == {
+        "README.md",
+        "LICENSE",
+        "requirements.txt",
+        "dgm_helpers",
+        "results",
+        *LABS,
+    }
     for name in LABS:
         assert (student / name).read_bytes() == (course / "release" / "hw3" / name).read_bytes()
     for folder in ("dgm_helpers", "results"):
-        kept = {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-        assert {path.relative_to(student) for path in (student / folder).rglob("*") if path.is_file()} == kept
+        kept = {
+            path.relative_to(ROOT)
+            for path in (ROOT / folder).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert {
+            path.relative_to(student) for path in (student / folder).rglob("*") if path.is_file()
+        } == kept
     code = "from dgm_helpers import results, training; training.load_pretrained('vae-generated'); print(results.FOLDER)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=student, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=student, capture_output=True, encoding="utf-8"
+    )
     assert run.stdout.strip() == str(student / "results"), run.stderr
 
 
 def test_collecting_takes_the_labs_and_names_what_it_skips(course, graded):
-    submitted = {path.relative_to(course / "submitted").as_posix() for path in (course / "submitted").rglob("*.ipynb")}
+    submitted = {
+        path.relative_to(course / "submitted").as_posix()
+        for path in (course / "submitted").rglob("*.ipynb")
+    }
     assert submitted == {f"{student}/hw3/{FIRST}" for student in (SOLVED, WRONG, TAMPERED)}
     assert re.search(r"did not match anything in: .*homework/labs/01_forward.ipynb", graded)
 
@@ -187,19 +271,53 @@ def test_grades(course, graded):
     assert auto_scores(course, SOLVED) == [2, 5]
     assert auto_scores(course, WRONG) == [2, 0]
     assert auto_scores(course, TAMPERED) == [0, 0]
-    with open(course / "grades.csv") as file:
-        rows = {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in csv.DictReader(file)}
+    with open(course / "grades.csv", encoding="utf-8") as file:
+        rows = {
+            row["student_id"]: (float(row["score"]), float(row["max_score"]))
+            for row in csv.DictReader(file)
+        }
     assert rows == {SOLVED: (7, 110), WRONG: (2, 110), TAMPERED: (0, 110)}
 
 
 def test_feedback_says_what_is_wrong(course, graded):
     said = {
-        student: re.findall(r"AssertionError</span>: ([^<]*)", (course / "feedback" / student / "hw3" / "01_forward.html").read_text())
+        student: re.findall(
+            r"AssertionError</span>: ([^<]*)",
+            (course / "feedback" / student / "hw3" / "01_forward.html").read_text(encoding="utf-8"),
+        )
         for student in (SOLVED, WRONG, TAMPERED)
     }
     assert said[SOLVED] == []
     assert len(said[WRONG]) == 1 and "square root" in said[WRONG][0]
     assert said[TAMPERED] == said[WRONG]
+
+
+@pytest.mark.parametrize("preferred", ["cp1252", "ascii"])
+def test_labs_and_book_are_read_as_utf_8_whatever_the_platform_prefers(preferred, monkeypatch):
+    """As on a Western Windows, or in a program without a locale."""
+    right = handout.load_labs(), handout._titles(), handout._macros()
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda path, encoding=None, errors=None: path.read_bytes().decode(encoding or preferred),
+    )
+    assert (handout.load_labs(), handout._titles(), handout._macros()) == right
+
+
+def test_no_text_is_read_or_written_without_its_encoding():
+    """Of every call that can read or write text, in the whole package."""
+    for path in (ROOT / "dgm_helpers").glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call):
+                words = {word.arg: ast.unparse(word.value) for word in call.keywords}
+                name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+                binary = "Image" in ast.unparse(call.func) or any(
+                    isinstance(mode, ast.Constant) and "b" in str(mode.value)
+                    for mode in call.args[1:]
+                )
+                if name in ("read_text", "write_text") or name == "open" and not binary:
+                    assert "encoding" in words, (path.name, ast.unparse(call))
+                assert words.get("text") != "True", (path.name, ast.unparse(call))
 
 
 def refused(folder, message):
@@ -219,8 +337,11 @@ def test_bad_input_is_named_before_anything_is_written(tmp_path, monkeypatch):
     refused(tmp_path / "new", "no labs in .*labs; handout needs a clone")
     (tmp_path / "labs").mkdir()
     for name in ("1.ipynb", "2.ipynb", "no_lab.ipynb"):
-        (tmp_path / "labs" / name).write_text(json.dumps(LABS[FIRST]))
-    refused(tmp_path / "new", "grade_id must be unique in the book, got 'linear-schedule' in 1.ipynb and in 2.ipynb")
+        (tmp_path / "labs" / name).write_text(json.dumps(LABS[FIRST]), encoding="utf-8")
+    refused(
+        tmp_path / "new",
+        "grade_id must be unique in the book, got 'linear-schedule' in 1.ipynb and in 2.ipynb",
+    )
     assert not (tmp_path / "new").exists()
 
 

@@ -2,13 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from dgm_helpers.schedules import NoiseSchedule, timesteps
 
-SCHEDULES = [NoiseSchedule.linear(), NoiseSchedule.cosine(), NoiseSchedule.linear(50, 0.002, 0.4), NoiseSchedule.cosine(10), NoiseSchedule.linear(1)]
-every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=["linear", "cosine", "linear-50", "cosine-10", "linear-1"])
+SCHEDULES = {
+    "linear": NoiseSchedule.linear(),
+    "cosine": NoiseSchedule.cosine(),
+    "linear-50": NoiseSchedule.linear(50, 0.002, 0.4),
+    "cosine-10": NoiseSchedule.cosine(10),
+    "linear-1": NoiseSchedule.linear(1),
+}
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
 
 def test_linear_has_the_published_values():
@@ -43,8 +50,19 @@ def test_cosine_follows_its_formula_where_beta_is_not_clipped():
 def test_invariances(schedule):
     T, a = schedule.T, schedule.alpha_bar
     assert a.shape == schedule.alpha.shape == schedule.beta.shape == schedule.snr.shape == (T + 1,)
-    assert a.dtype == schedule.alpha.dtype == schedule.beta.dtype == schedule.snr.dtype == torch.float64
-    assert a[0] == 1 and schedule.alpha[0] == 1 and schedule.beta[0] == 0 and schedule.snr[0] == math.inf
+    assert (
+        a.dtype
+        == schedule.alpha.dtype
+        == schedule.beta.dtype
+        == schedule.snr.dtype
+        == torch.float64
+    )
+    assert (
+        a[0] == 1
+        and schedule.alpha[0] == 1
+        and schedule.beta[0] == 0
+        and schedule.snr[0] == math.inf
+    )
     assert (schedule.beta[1:] > 0).all() and (schedule.beta[1:] < 1).all()
     assert (schedule.snr.diff()[1:] < 0).all()
     assert torch.allclose(schedule.alpha.cumprod(0), a, rtol=1e-12)
@@ -60,12 +78,32 @@ def test_the_variance_recursion_ends_in_one_minus_alpha_bar(schedule):
 
 
 def test_the_schedule_is_frozen():
+    given = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
+    schedule = NoiseSchedule(given)
     with pytest.raises(AttributeError):
-        NoiseSchedule.linear(5).alpha_bar = torch.ones(6)
+        schedule.alpha_bar = torch.ones(6)
+    given[1] = 0.9
+    for values in (schedule.alpha_bar, schedule.alpha, schedule.beta, schedule.snr):
+        values.zero_()
+    assert schedule.alpha_bar.tolist() == [1.0, 0.5, 0.2] and schedule.alpha.tolist() == [
+        1.0,
+        0.5,
+        0.4,
+    ]
+
+
+def test_numpy_integers_are_integers():
+    assert NoiseSchedule.linear(np.int64(50), np.float64(0.002), np.float32(0.5)).T == 50
+    assert torch.equal(
+        NoiseSchedule.cosine(np.int32(10)).alpha_bar, NoiseSchedule.cosine(10).alpha_bar
+    )
+    assert torch.equal(timesteps(np.int64(1000), np.uint8(10)), timesteps(1000, 10))
 
 
 @pytest.mark.parametrize("spacing", ["uniform", "quadratic"])
-@pytest.mark.parametrize(("T", "n"), [(1000, 1), (1000, 10), (1000, 37), (1000, 999), (1000, 1000), (1, 1), (7, 5)])
+@pytest.mark.parametrize(
+    ("T", "n"), [(1000, 1), (1000, 10), (1000, 37), (1000, 999), (1000, 1000), (1, 1), (7, 5)]
+)
 def test_timesteps_fall_strictly_from_T_to_0(T, n, spacing):
     tau = timesteps(T, n, spacing)
     assert tau.dtype == torch.int64 and tau.shape == (n + 1,)
@@ -87,7 +125,16 @@ def test_alpha_bar_of_another_type_is_refused(alpha_bar):
 
 @pytest.mark.parametrize(
     "values",
-    [[1.0], [[1.0, 0.5]], [0.9, 0.5], [1.0, 1.0], [1.0, 0.5, 0.6], [1.0, 0.0], [1.0, -0.1], [1.0, math.nan]],
+    [
+        [1.0],
+        [[1.0, 0.5]],
+        [0.9, 0.5],
+        [1.0, 1.0],
+        [1.0, 0.5, 0.6],
+        [1.0, 0.0],
+        [1.0, -0.1],
+        [1.0, math.nan],
+    ],
     ids=["no step", "matrix", "starts below 1", "flat", "rises", "reaches 0", "negative", "nan"],
 )
 def test_alpha_bar_of_other_values_is_refused(values):
@@ -95,25 +142,75 @@ def test_alpha_bar_of_other_values_is_refused(values):
         NoiseSchedule(torch.tensor(values, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("T", [0, -3, 10.0, "10", None])
-@pytest.mark.parametrize("make", [NoiseSchedule.linear, NoiseSchedule.cosine, lambda T: timesteps(T, 1)])
-def test_bad_T_is_refused(make, T):
-    with pytest.raises(ValueError, match=f"T must be a positive int, got {T!r}"):
-        make(T)
+MAKERS = {
+    "linear": NoiseSchedule.linear,
+    "cosine": NoiseSchedule.cosine,
+    "timesteps": lambda T: timesteps(T, 1),
+}
 
 
-@pytest.mark.parametrize(("beta_1", "beta_T"), [(0, 0.02), (-0.1, 0.02), (0.02, 1e-4), (1e-4, 1), (math.nan, 0.02), (1e-4, math.nan)])
-def test_bad_betas_are_refused(beta_1, beta_T):
-    with pytest.raises(ValueError, match="beta_1 and beta_T must satisfy .* got"):
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_bad_T_is_refused(make):
+    for T in (0, -3, 10**12):
+        with pytest.raises(ValueError, match=f"^T must be an int in 1…10000000, got {T}$"):
+            make(T)
+    for T in (10.0, "10", None, True, [10]):
+        with pytest.raises(
+            TypeError, match="^T must be an int in 1…10000000, got (float|str|None|bool|list)"
+        ):
+            make(T)
+
+
+def test_a_T_that_is_too_large_for_float64_is_named():
+    with pytest.raises(
+        ValueError,
+        match="^T must be smaller for this schedule: at T = 100000 alpha_bar is too small",
+    ):
+        NoiseSchedule.linear(100_000)
+
+
+@pytest.mark.parametrize(
+    ("beta_1", "beta_T", "named"),
+    [
+        (0, 0.02, "beta_1"),
+        (-0.1, 0.02, "beta_1"),
+        (math.nan, 0.02, "beta_1"),
+        (1e-20, 0.02, "beta_1"),
+        (0.02, 1e-4, "beta_T"),
+        (1e-4, 1, "beta_T"),
+        (1e-4, math.nan, "beta_T"),
+    ],
+)
+def test_bad_betas_are_refused(beta_1, beta_T, named):
+    with pytest.raises(ValueError, match=f"^{named} must be .*, got"):
         NoiseSchedule.linear(10, beta_1, beta_T)
 
 
-@pytest.mark.parametrize("n", [0, -1, 11, 2.0, "5"])
+def test_numbers_given_as_strings_are_refused():
+    with pytest.raises(
+        TypeError, match="^beta_1 must be a finite number above 0 and below 1, got str '0.01'"
+    ):
+        NoiseSchedule.linear(10, "0.01")
+    with pytest.raises(TypeError, match="^beta_T must be a finite number"):
+        NoiseSchedule.linear(10, 0.01, "0.02")
+
+
+@pytest.mark.parametrize("n", [0, -1, 11])
 def test_bad_n_is_refused(n):
-    with pytest.raises(ValueError, match=r"n \(the number of steps\) must be an int in 1…10, got"):
+    with pytest.raises(
+        ValueError, match=rf"^n \(the number of steps\) must be an int in 1…10, got {n}$"
+    ):
+        timesteps(10, n)
+
+
+@pytest.mark.parametrize("n", [2.0, "5", None, True])
+def test_n_of_another_type_is_refused(n):
+    with pytest.raises(TypeError, match=r"^n \(the number of steps\) must be an int in 1…10, got"):
         timesteps(10, n)
 
 
 def test_unknown_spacing_is_refused():
-    with pytest.raises(ValueError, match="spacing must be one of .* got 'cubic'"):
+    with pytest.raises(
+        ValueError, match="^spacing must be one of 'uniform', 'quadratic', got str 'cubic'"
+    ):
         timesteps(10, 5, "cubic")

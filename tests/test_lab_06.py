@@ -1,0 +1,113 @@
+"""What lab 6 says in words about the recorded distances, and a claim that its pictures rest on."""
+
+import math
+
+import pytest
+import torch
+
+from dgm_helpers import results
+from dgm_helpers.arguments import seeded
+from dgm_helpers.evaluation import copying
+from dgm_helpers.fid import fid, fid_interval, kid
+
+COUNTS = {10_000: (10, 20, 50, 100), 2000: (10, 20, 50, 100, 1000)}
+
+
+@pytest.mark.parametrize(
+    "closer, other, n",
+    [
+        ("ddpm-100", "ddpm-10", 10_000),
+        ("ddpm-100", "ddim-20", 10_000),
+        ("ddpm-1000", "ddim-20", 2000),
+    ],
+)
+def test_an_ordering_is_claimed_where_all_feature_sets_agree(closer, other, n):
+    assert results.verdict(closer, other, n)["all"] == closer
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_between_the_samplers_with_equal_steps_no_ordering_may_be_claimed(n):
+    for steps in COUNTS[n]:
+        assert results.verdict(f"ddpm-{steps}", f"ddim-{steps}", n)["all"] is None
+
+
+def test_the_feature_sets_contradict_each_other():
+    for steps in (50, 100):
+        ddpm, ddim = f"ddpm-{steps}", f"ddim-{steps}"
+        said = results.verdict(ddpm, ddim, 10_000)
+        assert said == {"classifier": ddpm, "imagenet": ddim, "pca": ddpm, "all": None}
+
+
+def test_the_samplers_of_lab_5_are_told_apart_by_the_classifier_only():
+    said = results.verdict("ddpm-1000", "ddim-50", 2000)
+    assert said == {"classifier": "ddpm-1000", "imagenet": None, "pca": None, "all": None}
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_every_sampler_lies_above_the_noise_floor(n):
+    floor = results.load_row("real", n)
+    for sampler in ("ddpm", "ddim"):
+        for steps in COUNTS[n]:
+            row = results.load_row(f"{sampler}-{steps}", n)
+            for kind in results.KINDS:
+                assert results.estimate(row, kind)[1] > floor["features"][kind]["fid"]
+
+
+def test_by_kid_the_sets_contradict_each_other_from_20_steps_on():
+    for steps in (20, 50, 100):
+        one, other = (
+            results.load_row(f"{sampler}-{steps}", 10_000)["features"]
+            for sampler in ("ddpm", "ddim")
+        )
+        for kind, sign in {"classifier": -1, "imagenet": 1, "pca": -1}.items():
+            error = math.hypot(*[row[kind]["kid_standard_error"] for row in (one, other)])
+            assert sign * (one[kind]["kid"] - other[kind]["kid"]) > 3 * error
+
+
+def test_resamples_and_dimensions_are_those_the_lab_names():
+    features = results.load_row("ddim-100", 2000)["features"]
+    found = {kind: (values["dimensions"], values["resamples"]) for kind, values in features.items()}
+    assert found == {"classifier": (64, 200), "imagenet": (1280, 40), "pca": (64, 200)}
+    different = 2000 * (1 - (1 - 1 / 2000) ** 2000)
+    assert round(different) == 1264
+
+
+def test_a_network_that_saw_few_pictures_copies_and_the_same_one_on_many_does_not():
+    share = {}
+    for name in ("distinct-100", "distinct-3576", "sprites-generated"):
+        record = results.load(f"copies-{name}")
+        distances = (torch.tensor(record[key]) for key in ("samples", "held_out"))
+        share[name], _ = copying(*distances)
+    assert share["distinct-100"] > 0.9
+    assert max(share["distinct-3576"], share["sprites-generated"]) < 0.2
+
+
+def test_near_the_floor_the_interval_is_too_wide():
+    """The width of the bootstrap interval, over that of the middle 95% of independent distances of one law."""
+    g, n, d = seeded(0), 300, 8
+    pairs = [torch.randn(2, n, d, generator=g, dtype=torch.float64) for _ in range(200)]
+    distances = torch.tensor([fid(x, y, features=None) for x, y in pairs])
+    low, high = distances.double().quantile(torch.tensor([0.025, 0.975]).double())
+    widths = []
+    for x, y in pairs[:10]:
+        _, at_least, at_most = fid_interval(x, y, features=None, generator=g)
+        widths.append(at_most - at_least)
+    assert 1.2 < sum(widths) / len(widths) / (high - low).item() < 2.2
+
+
+def test_the_kernel_sees_the_first_three_moments():
+    x, y = (torch.randn(n, 4, generator=seeded(n), dtype=torch.float64) for n in (6, 5))
+    y = y + 0.3
+    k = [((a @ b.T / 4 + 1) ** 3).mean() for a, b in ((x, x), (y, y), (x, y))]
+    by_moments = 0.0
+    for order, what in enumerate(("ni->i", "ni,nj->ij", "ni,nj,nk->ijk"), 1):
+        one, other = (torch.einsum(what, *[z] * order) / len(z) for z in (x, y))
+        by_moments += math.comb(3, order) * 4.0**-order * (one - other).square().sum().item()
+    assert math.isclose((k[0] + k[1] - 2 * k[2]).item(), by_moments, rel_tol=1e-9)
+
+
+def test_kid_of_equal_laws_is_0_in_the_mean():
+    g = seeded(1)
+    pairs = [torch.randn(2, 60, 10, generator=g, dtype=torch.float64) for _ in range(100)]
+    values = torch.tensor([kid(x, y, features=None)[0] for x, y in pairs])
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(len(values))

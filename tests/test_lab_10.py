@@ -1,0 +1,80 @@
+"""Lab 10 holds for every student number, and what its crossing times promise."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgm_helpers import GaussianMixture, langevin, seeded
+
+LAB = Path(__file__).parent.parent / "notebooks" / "10_langevin.ipynb"
+CELLS = {
+    cell["id"]: "".join(cell["source"])
+    for cell in json.loads(LAB.read_text(encoding="utf-8"))["cells"]
+    if cell["cell_type"] == "code"
+}
+BOOK = "NUMBER = 810_100_007"
+NUMBERS = random.Random(1).sample(range(810_100_000, 810_200_000), 20)
+
+
+def run(*cells, number=810_100_007):
+    names = {}
+    for cell in cells:
+        exec(CELLS[cell].replace(BOOK, f"NUMBER = {number}"), names)
+    return names
+
+
+def test_the_number_is_set_once():
+    assert "\n".join(CELLS.values()).count(BOOK) == 1
+    assert "8101" not in "".join(CELLS.values()).replace(BOOK, "")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_paths_without_noise_climb_to_a_mode_for_every_number(number):
+    names = run("c001", "c053", "c006", "c055", "c083", number=number)
+    mixture, path = names["mixture"], names["paths"]["without noise"]
+    assert torch.equal(mixture.variances, GaussianMixture.from_student_number(number).variances)
+    assert torch.cdist(path[-1], mixture.means).amin(1).max() < 0.1
+    gain = torch.stack([mixture.log_prob(x) for x in path]).diff(dim=0)
+    length = torch.stack([mixture.score(x).norm(dim=1) for x in path[:-1]])
+    L = 1 / mixture.variances.min()  # each step climbs at least as much as promised
+    assert (gain > 0.05 * (1 - 0.1 * L / 4) * length**2 - 1e-12).all()
+    assert names["far_steps"] > 1e4 * names["near_steps"]
+
+
+@pytest.mark.parametrize("number", NUMBERS[:6])
+def test_a_thousand_chains_keep_the_shares_of_their_starts_for_every_number(number):
+    names = run("c001", "c053", "c006", "c014", "c016", "c018", "c058", number=number)
+    share, error = names["share"](names["walked"])
+    assert abs(share - names["basin"]) < 4.5 * error
+
+
+def by_integral(m, v, alpha):
+    """As by_crossing_time, with the integral of 1/p over the whole way."""
+    u = torch.linspace(-m, m, 20_001, dtype=torch.float64)
+    density = GaussianMixture([0.5, 0.5], [[-m], [m]], [v, v])
+    crossing = torch.trapezoid(1 / density.log_prob(u[:, None]).exp(), u).item()
+    return math.log(2) * crossing / (2 * alpha)
+
+
+def test_eigenvalue_integral_formula_and_simulation_agree_where_they_should():
+    names = run("c001", "c078", "c079")
+    v, alpha = names["v"], names["alpha"]
+    for m in (2.5, 4.0, 5.5):
+        assert by_integral(m, v, alpha) == pytest.approx(names["by_eigenvalue"](m), rel=0.2)
+    assert names["by_crossing_time"](5.5) == pytest.approx(names["by_eigenvalue"](5.5), rel=0.15)
+    assert names["by_crossing_time"](12.0) == pytest.approx(by_integral(12.0, v, alpha), rel=0.01)
+    assert names["by_simulation"](2.0) == pytest.approx(names["by_eigenvalue"](2.0), rel=0.2)
+
+
+def test_fewer_chains_pass_than_the_bottleneck_allows():
+    names = run("c001", "c078")
+    v, alpha, m, delta, n = names["v"], names["alpha"], 4.0, 0.5, 50
+    edge = m * math.tanh(m * delta / v)
+    start = torch.full((20_000, 1), -edge, dtype=torch.float64)
+    chain = {"step_size": alpha, "steps": n, "generator": seeded(18), "trajectory": True}
+    passed = (langevin(names["two_bumps"](m), start, **chain).amax(0) > -delta).double().mean()
+    assert 0 < passed < n / 2 * math.exp(-((edge - delta) ** 2) / (2 * v) * (1 - alpha / (4 * v)))
