@@ -1,4 +1,6 @@
-"""Pages that ask nothing of the network, show exercises without the grader's markers, and numbers as a reader writes them."""
+"""Pages that ask nothing of the network, show exercises without the grader's markers, and numbers as a reader writes
+them.
+"""
 
 import json
 import re
@@ -22,7 +24,11 @@ def clean_exercises(app, docname, source):
 
 def drop_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of thebe, which names a content delivery network and is not used here."""
-    context["script_files"] = [s for s in context["script_files"] if "thebe" not in f"{s.filename} {s.attributes.get('body', '')}"]
+    context["script_files"] = [
+        s
+        for s in context["script_files"]
+        if "thebe" not in f"{s.filename} {s.attributes.get('body', '')}"
+    ]
 
 
 def powers_of_ten(app, doctree, docname):
