@@ -379,11 +379,11 @@ ROOMS = {
         endless=("steps",),
     ),
     "GaussianMixture": Call(
-        lambda **a: GaussianMixture(**a).score(POINTS),
+        lambda **a: GaussianMixture(**a).covariance,
         core(weights=[0.4, 0.6], means=[[0.0, 1.0], [2.0, 0.0]], variances=[1.0, 2.0]),
     ),
     "GaussianMixture of matrices": Call(
-        lambda **a: GaussianMixture(**a).log_prob(POINTS),
+        lambda **a: GaussianMixture(**a).covariance,
         lambda dtype: {"weights": FULL.weights, "means": FULL.means, "variances": FULL.variances},
     ),
     "from_student_number": Call(
