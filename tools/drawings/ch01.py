@@ -14,73 +14,72 @@ def chain():
     schedule = dgm.NoiseSchedule.linear()
     x0 = dgm.load_sprites().tensors()[0][SPRITE : SPRITE + 1]
     noise = torch.randn(x0.shape, generator=dgm.seeded(0))
-    figure, ax = canvas(6.7, 1.95)
+    figure, ax = canvas(5.7, 2.3)
     stops = {
-        0.62: (0, r"$\mathbf{x}_0$"),
-        2.32: (90, r"$\mathbf{x}_{t-1}$"),
-        4.02: (130, r"$\mathbf{x}_t$"),
-        6.08: (1000, r"$\mathbf{x}_T$"),
+        0.5: (0, r"$\mathbf{x}_0$"),
+        1.95: (90, r"$\mathbf{x}_{t-1}$"),
+        3.75: (130, r"$\mathbf{x}_t$"),
+        5.2: (1000, r"$\mathbf{x}_T$"),
     }
     for x, (t, name) in stops.items():
-        sprite(ax, dgm.perturb_input(schedule, x0, t, noise)[0], x, 1.0, 0.9)
-        ax.text(x, 0.38, name, ha="center", fontsize=12)
-    ax.text(0.62, 0.12, "data", ha="center", color=GREY)
-    ax.text(6.08, 0.12, "noise", ha="center", color=GREY)
+        sprite(ax, dgm.perturb_input(schedule, x0, t, noise)[0], x, 1.2, 0.85)
+        ax.text(x, 0.55, name, ha="center", fontsize=13)
+    ax.text(0.5, 0.2, "data", ha="center", color=GREY, fontsize=11)
+    ax.text(5.2, 0.2, "noise", ha="center", color=GREY, fontsize=11)
     for a, b, forward, backward in (
-        (1.07, 1.87, "", ""),
+        (0.95, 1.5, "", ""),
         (
-            2.77,
-            3.57,
+            2.4,
+            3.3,
             r"$q(\mathbf{x}_t \mid \mathbf{x}_{t-1})$",
             r"$p_\theta(\mathbf{x}_{t-1} \mid \mathbf{x}_t)$",
         ),
-        (4.47, 5.63, "", ""),
+        (4.2, 4.75, "", ""),
     ):
-        arrow(ax, (a + 0.05, 1.14), (b - 0.05, 1.14), BLUE, bend=-0.25)
-        arrow(ax, (b - 0.05, 0.86), (a + 0.05, 0.86), ORANGE, bend=-0.25)
-        ax.text((a + b) / 2, 1.62, forward, ha="center", color=BLUE)
-        ax.text((a + b) / 2, 0.38, backward, ha="center", color=ORANGE, va="center")
+        arrow(ax, (a, 1.35), (b, 1.35), BLUE, bend=-0.25)
+        arrow(ax, (b, 1.05), (a, 1.05), ORANGE, bend=-0.25)
+        ax.text((a + b) / 2, 1.95, forward, ha="center", color=BLUE, fontsize=13)
+        ax.text((a + b) / 2, 0.3, backward, ha="center", color=ORANGE, va="center", fontsize=13)
         if not forward:
-            ax.text((a + b) / 2, 1.0, r"$\cdots$", ha="center", va="center", fontsize=12)
+            ax.text((a + b) / 2, 1.2, r"$\cdots$", ha="center", va="center", fontsize=13)
     return figure
 
 
 @drawing
 def two_steps():
     """Where the variance of a pixel goes in two steps with beta = 0.1 and 0.2."""
-    figure, ax = canvas(6.7, 1.75)
+    figure, ax = canvas(5.7, 2.25)
     rows = [
         (r"$x_0$", [1.0]),
         (r"$x_1$", [0.9, 0.1]),
         (r"$x_2$", [0.72, 0.08, 0.2]),
     ]
-    colors, names = [GREY, BLUE, ORANGE], ["picture", r"$\epsilon_1$", r"$\epsilon_2$"]
+    colors = [GREY, BLUE, ORANGE]
     for i, (name, shares) in enumerate(rows):
-        left, y = 0.6, 1.2 - 0.5 * i
-        ax.text(0.3, y + 0.15, name, ha="center", va="center", fontsize=12)
-        for share, color, label in zip(shares, colors, names, strict=False):
-            width = 5.9 * share
+        left, y = 0.55, 1.55 - 0.5 * i
+        ax.text(0.27, y + 0.16, name, ha="center", va="center", fontsize=13)
+        for share, color in zip(shares, colors, strict=False):
+            width = 5.0 * share
             ax.add_patch(
                 plt.Rectangle(
                     (left, y),
                     width,
-                    0.32,
+                    0.34,
                     facecolor=color,
                     alpha=0.55,
                     edgecolor=INK,
                     linewidth=0.8,
                 )
             )
-            text = f"{label}  {share:g}" if share >= 0.2 else f"{share:g}"
-            ax.text(
-                left + width / 2,
-                y + 0.16,
-                text,
-                ha="center",
-                va="center",
-                fontsize=9 if share >= 0.2 else 8,
-            )
+            ax.text(left + width / 2, y + 0.16, f"{share:g}", ha="center", va="center", fontsize=10)
             left += width
+    for x, color, name in (
+        (0.55, GREY, "picture"),
+        (2.0, BLUE, r"first noise $\epsilon_1$"),
+        (3.9, ORANGE, r"second noise $\epsilon_2$"),
+    ):
+        ax.add_patch(plt.Rectangle((x, 0.16), 0.18, 0.18, facecolor=color, alpha=0.55))
+        ax.text(x + 0.26, 0.24, name, va="center", fontsize=10.5)
     return figure
 
 
@@ -101,7 +100,7 @@ def forward():
     schedule, t = dgm.NoiseSchedule.linear(), 100
     x0 = dgm.load_sprites().tensors()[0][SPRITE : SPRITE + 1]
     noise = torch.randn(x0.shape, generator=dgm.seeded(0))
-    figure = plt.figure(figsize=(6.7, 2.2))
+    figure = plt.figure(figsize=(6.7, 2.4))
     ax = figure.add_axes((0.01, 0.12, 0.26, 0.8))
     ax.axis("off")
     sprite(ax, dgm.perturb_input(schedule, x0, t, noise)[0], 0, 0, 1)
