@@ -5,7 +5,7 @@ import torch
 
 import dgm_helpers as dgm
 
-from .hand import BLUE, GREY, INK, ORANGE, drawing
+from .hand import BLUE, GREY, INK, ORANGE, arrow, drawing
 
 MIXTURE = dgm.GaussianMixture.from_student_number(810_100_007)
 
@@ -39,4 +39,29 @@ def climb_or_walk():
         ax.plot(*walk[-1].T, "X", color=ORANGE, markersize=6)
         ax.set(xlim=(-10, 10), ylim=(-10, 10), aspect="equal", xticks=[], yticks=[], title=name)
         ax.spines[:].set_visible(True)
+    return figure
+
+
+@drawing
+def balance():
+    """The velocity of the density towards p from three densities: too narrow, p, too wide."""
+    figure, axes = plt.subplots(1, 3, figsize=(6.7, 1.9), layout="constrained", sharey=True)
+    x = torch.linspace(-4, 4, 201, dtype=torch.float64)
+    places = torch.linspace(-2.4, 2.4, 9, dtype=torch.float64)
+    titles = {
+        0.3: "too narrow: noise wins",
+        1.0: "$\\rho = p$: balance",
+        2.8: "too wide: drift wins",
+    }
+    for ax, (variance, title) in zip(axes, titles.items(), strict=True):
+        ax.fill_between(x, torch.exp(-(x**2) / 2), color=GREY, alpha=0.35, linewidth=0)
+        ax.plot(x, torch.exp(-(x**2) / (2 * variance)) / variance**0.5, color=BLUE)
+        for place in places.tolist():
+            drift, spread = -place / 2, place / (2 * variance)
+            for y, step, color in ((-0.2, drift, ORANGE), (-0.45, spread, BLUE)):
+                length = max(-0.55, min(0.55, 0.45 * step))
+                if abs(length) > 0.05:
+                    arrow(ax, (place, y), (place + length, y), color, mutation_scale=7, linewidth=1)
+        ax.set(xlim=(-3.2, 3.2), ylim=(-0.62, 1.95), title=title)
+        ax.axis("off")
     return figure
