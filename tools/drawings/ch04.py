@@ -72,9 +72,9 @@ def u_net():
     """The U-Net: three resolutions down, self-attention, three up, joined across."""
     figure, ax = canvas(6.7, 3.2)
     rows = (
-        (2.6, "16 × 16", "$a$", 1.1, 5.6),
-        (1.75, "8 × 8", "$b$", 1.75, 4.95),
-        (0.9, "4 × 4", "$c$", 2.4, 4.3),
+        (2.6, "16 × 16", "$C_1$", 1.1, 5.6),
+        (1.75, "8 × 8", "$C_2$", 1.75, 4.95),
+        (0.9, "4 × 4", "$C_3$", 2.4, 4.3),
     )
     for y, size, width, left, right in rows:
         for x in (left, right):

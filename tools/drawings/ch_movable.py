@@ -9,7 +9,7 @@ import torch
 import dgm_helpers as dgm
 
 from .hand import BLUE, GREY, INK, ORANGE, drawing
-from .movable_data import EARLY_STOP, LINE, SCHEDULE, STEP_BACK, plane
+from .movable_data import EARLY_STOP, LINE, ONE_FEATURE, ONE_PIXEL, SCHEDULE, STEP_BACK, plane
 
 schedule = dgm.NoiseSchedule.linear(*SCHEDULE.values())  # T, beta_1 and beta_T
 
@@ -115,6 +115,74 @@ def reverse():
         )
         states = torch.stack([x_T, *(state.x for state in walk)])[:, :, 0]
         ways_back(ax, states, 1 - taus / schedule.T, 24, data, title)
+    return figure
+
+
+@drawing
+def one_pixel():
+    """A pixel of two colours under noise: its density, two answers for the noise, and their losses."""
+    t = 150
+    a = schedule.alpha_bar
+    spread = torch.tensor(ONE_PIXEL["means"]).var(correction=0)
+    narrow = line_mixture(ONE_PIXEL["weights"], ONE_PIXEL["means"], [1e-12, 1e-12])
+    eps_model = narrow.eps_model(schedule)
+    x = grid(-2.6, 2.6)
+    figure, (seen, answer, loss) = panels(1, 1, 1.1, height=2.4)
+    hill(seen, x, density(narrow.diffused(schedule, t), x), GREY)
+    seen.set(title=f"what is seen, $t$ = {t}", xlabel="$x_t$", yticks=[], ylim=(0, None))
+    best = eps_model(x[:, None], torch.full((len(x),), t))[:, 0]
+    line = (1 - a[t]).sqrt() * x / (a[t] * spread + 1 - a[t])
+    answer.plot(x, line, color=ORANGE, label="best line")
+    answer.plot(x, best, color=BLUE, label="best answer")
+    answer.set(title="the answer", xlabel="$x_t$", ylim=(-3, 3), yticks=range(-2, 3))
+
+    def least(
+        t,
+    ):  # E[noise^2] minus the mean square of the best answer; by symmetry from one colour
+        z = grid(-8, 8, 1601)
+        states = a[t].sqrt() + (1 - a[t]).sqrt() * z
+        squares = eps_model(states[:, None], torch.full((len(z),), t))[:, 0] ** 2
+        return 1 - (squares * torch.exp(-(z**2) / 2)).sum() * 0.01 / math.sqrt(2 * math.pi)
+
+    times = [1, *range(10, 1001, 10)]
+    loss.plot(times, a[times], color=ORANGE)
+    loss.plot(times, [least(u) for u in times], color=BLUE)
+    loss.plot(t, a[t], "o", color=ORANGE)
+    loss.plot(t, least(t), "o", color=BLUE)
+    loss.set(title="squared error", xlabel="$t$", xticks=[0, 500, 1000], ylim=(0, 1.02))
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
+    return figure
+
+
+@drawing
+def one_feature():
+    """Two bell curves, and the mean estimate of their Fréchet distance against the number of pictures."""
+    shift, spread, n = ONE_FEATURE.values()
+    counts = torch.logspace(math.log10(3), math.log10(3000), 31, dtype=torch.float64).round()
+
+    def mean_estimate(shift, spread, n):
+        n = torch.as_tensor(n, dtype=torch.float64)
+        factor = (2 / (n - 1)).sqrt() * torch.exp(torch.lgamma(n / 2) - torch.lgamma((n - 1) / 2))
+        return shift**2 + (1 + spread**2) * (1 + 1 / n) - 2 * spread * factor**2
+
+    figure, (bells, estimates) = panels(1, 1.3, height=2.4)
+    x = grid(-5, 5)
+    real, generated = line_mixture([1.0], [0.0], [1.0]), line_mixture([1.0], [shift], [spread**2])
+    hill(bells, x, density(real, x), BLUE)
+    bells.plot(x, density(generated, x), color=ORANGE)
+    bells.text(-4.6, 0.3, "real", color=BLUE)
+    bells.text(1.3, 0.45, "generated", color=ORANGE)
+    bells.set(title="the feature", yticks=[], ylim=(0, None), xticks=range(-4, 5, 2))
+    estimates.axhline(shift**2 + (1 - spread) ** 2, color=ORANGE, linewidth=1, linestyle="--")
+    for one, other, color in ((0, 1, BLUE), (shift, spread, ORANGE)):
+        estimates.loglog(counts, mean_estimate(one, other, counts), color=color)
+        estimates.plot(n, mean_estimate(one, other, n), "o", color=color)
+    estimates.text(60, 0.13, "true distance", color=ORANGE, fontsize=9)
+    estimates.text(50, 0.012, "a perfect generator", color=BLUE, fontsize=9, ha="right")
+    estimates.set(title="mean estimate of the distance", xlabel="pictures a side, $n$")
+    estimates.set_xticks([10, 100, 1000], ["10", "100", "1,000"])
+    estimates.set_yticks([0.001, 0.01, 0.1, 1], ["0.001", "0.01", "0.1", "1"])
+    estimates.minorticks_off()
     return figure
 
 

@@ -18,6 +18,8 @@ SCHEDULE = {"T": 1000, "beta1": 1e-4, "betaT": 0.02}
 PIXEL = {"weights": [0.3, 0.7], "means": [-1.0, 1.0], "variances": [0.0, 0.0]}
 STEP_BACK = {"weights": [0.5, 0.5], "means": [-1.0, 1.0], "variances": [0.15, 0.15]}
 LINE = {"weights": [0.35, 0.65], "means": [-1.0, 1.0], "variances": [0.03, 0.03]}
+ONE_PIXEL = {"weights": [0.5, 0.5], "means": [-1.0, 1.0], "variances": [0.0, 0.0]}
+ONE_FEATURE = {"shift": 0.3, "spread": 0.6, "n": 12}  # generated against N(0, 1)
 EARLY_STOP = {
     "truth": {"weights": [0.3, 0.7], "means": [-1.0, 0.6], "variances": [0.02, 0.05]},
     "proposal": {"weights": [0.5, 0.5], "means": [-0.8, 0.5], "variances": [0.12, 0.15]},
@@ -36,7 +38,9 @@ def settings():
         "schedule": SCHEDULE,
         "forward": {"sprite": base64.b64encode(sprite).decode("ascii"), "pixel": PIXEL},
         "step-back": STEP_BACK,
+        "one-pixel": ONE_PIXEL,
         "reverse": LINE,
+        "one-feature": ONE_FEATURE,
         "early-stop": EARLY_STOP,
         "score-field": plane(),
         "langevin": plane(),

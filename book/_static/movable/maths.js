@@ -133,6 +133,23 @@
   const overlap = (p, q, grid) => integral((x) => Math.min(p(x), q(x)), grid);
   const divergence = (p, q, grid) => integral((x) => ((y) => (y > 0 ? y * log(y / q(x)) : 0))(p(x)), grid);
 
+  /** The least mean squared error at t of an estimate of the noise, for data with the law m, t >= 1. */
+  function noiseLoss(m, aT) {
+    const [q, eps, grid] = [diffused(m, aT), epsModel(m, aT), range(321, -8, 8)];
+    const at = (k) => (z) => normal(z, 0, 1) * eps(q.means[k] + sqrt(q.variances[k]) * z) ** 2;
+    return 1 - sum(q.weights.map((w, k) => w * integral(at(k), grid)));
+  }
+  /** The same, if the estimate must be a straight line in x_t. */
+  const lineLoss = (m, aT) => (aT * variance(m)) / (aT * variance(m) + 1 - aT);
+
+  /** The Fréchet distance of N(0, 1) from N(shift, spread^2), and the mean of its estimate from n draws of each. */
+  const frechet = (shift, spread) => shift ** 2 + (1 - spread) ** 2;
+  function meanEstimate(shift, spread, n) {
+    let factor = sqrt(2 / PI); // the mean of the sample standard deviation over the true one, for 2, 3, … draws
+    for (let k = 2; k < n; k++) factor = sqrt((k - 1) / k) / factor;
+    return shift ** 2 + (1 + spread ** 2) * (1 + 1 / n) - 2 * spread * factor ** 2;
+  }
+
   /** Heights of the bins between from and to, as a density; values outside count in the total only. */
   function histogram(values, from, to, bins) {
     const [width, counts] = [(to - from) / bins, Array(bins).fill(0)];
@@ -143,7 +160,7 @@
   const maths = {
     sum, range, uniforms, normals, linearSchedule, snr, timesteps, oneShot, normal, density, mean, variance,
     bestGaussian, diffused, score, epsModel, reverseKernel, ddpmStep, ddimStep, flowStep, langevinStep, levels, density2,
-    score2, integral, overlap, divergence, histogram,
+    score2, integral, overlap, divergence, noiseLoss, lineLoss, frechet, meanEstimate, histogram,
   };
   if (typeof module !== "undefined") module.exports = maths;
   else globalThis.movableMaths = maths;
