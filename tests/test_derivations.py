@@ -1,6 +1,12 @@
-"""Lines of the derivations, recomputed by a computer algebra system."""
+"""Lines of the derivations, recomputed by a computer algebra system, and an example by the package."""
+
+import math
 
 import sympy as sp
+import torch
+
+from dgm_helpers.diffusion import posterior
+from dgm_helpers.schedules import NoiseSchedule
 
 x0, x_t, x_s, eps = sp.symbols("x_0 x_t x_s epsilon", real=True)
 A_s, a = sp.symbols("A_s a", positive=True)  # ᾱ_s and α_{t|s}; ᾱ_t = a A_s
@@ -67,3 +73,23 @@ def test_the_threshold_of_the_second_mode():
     c = beta * v / ((1 - beta) * v + beta)
     assert is_zero((m * c / v) ** 2 / c - c * m**2 / v**2)
     assert is_zero(c.subs(beta, v**2 / (m**2 + v**2 - v)) - v**2 / m**2)
+
+
+def test_the_example_of_chapter_2():
+    """β = (0.1, 0.2), x_2 = 0.5 and x_0 = ±1: the numbers that the page computes by hand."""
+    schedule = NoiseSchedule(torch.tensor([1, 0.9, 0.72], dtype=torch.float64))
+    x2 = torch.full((1, 1), 0.5, dtype=torch.float64)
+    (right, variance), (left, _) = (
+        posterior(schedule, torch.full_like(x2, value), x2, 2, 1) for value in (1.0, -1.0)
+    )
+    assert [round(mean.item(), 3) for mean in (right, left)] == [0.837, -0.518]
+    assert math.isclose(float(variance), 1 / 14)
+    noises = [(0.5 - value * 0.72**0.5) / 0.28**0.5 for value in (1, -1)]
+    odds = [math.exp(-(noise**2) / 2) for noise in noises]
+    p = odds[0] / sum(odds)
+    assert round(p, 3) == 0.954
+    guess = p * noises[0] + (1 - p) * noises[1]
+    x0_hat = 2 * p - 1
+    best = posterior(schedule, torch.full_like(x2, x0_hat), x2, 2, 1)[0].item()
+    assert [round(value, 3) for value in (guess, x0_hat, best)] == [-0.511, 0.908, 0.775]
+    assert math.isclose(best, p * right.item() + (1 - p) * left.item())
