@@ -146,8 +146,8 @@ def parser():
         return new.add_argument
 
     commands = top.add_subparsers(required=True, metavar="command")
-    add = command(commands, "train", train, "source cache seed threads")
-    add("--network", choices=("unet", "vae", "classifier"), default="unet")
+    add = command(commands, "train", train, "source cache seed threads compile")
+    add("--network", choices=(*recipes.DENOISERS, "vae", "classifier"), default="unet")
     add("--split", choices=sprites.SPLITS, default="group", help="what is held out")
     add("--epochs", type=int, default=500)
     add("--batch-size", type=int, default=64)
