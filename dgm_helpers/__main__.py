@@ -108,6 +108,11 @@ def evaluate_bound(**options):
     print(f"wrote {path}: {bits}, standard error {small['standard_error']:.3f}")
 
 
+def evaluate_yardsticks(**options):
+    """Record what predictors without training reach beside the network, for held-out pictures."""
+    print(f"wrote {evaluation.record_yardsticks(**options)}")
+
+
 def evaluate_fid(**options):
     """Record Fréchet and kernel distances of samples to real pictures; recorded rows are skipped."""
     for path, new in evaluation.record_distances(**options):
@@ -174,10 +179,11 @@ def parser():
 
     group = commands.add_parser("evaluate", help="record what a trained network is worth")
     measures = group.add_subparsers(required=True, metavar="measure")
-    add = command(measures, "bound", evaluate_bound, "weights cache seed threads")
-    add("--n", type=int, default=256, help="number of held-out pictures")
-    add("--batch", type=int, default=64, help="pictures evaluated at once")
-    add("--out", default=results.FOLDER, help="folder of the record")
+    for name, run in (("bound", evaluate_bound), ("yardsticks", evaluate_yardsticks)):
+        add = command(measures, name, run, "weights cache seed threads")
+        add("--n", type=int, default=256, help="number of held-out pictures")
+        add("--batch", type=int, default=64, help="pictures evaluated at once")
+        add("--out", default=results.FOLDER, help="folder of the record")
 
     add = command(measures, "fid", evaluate_fid, f"{RECORDED} spacing")
     text = '"train" and "real" are no samplers, but training pictures and the noise floor'

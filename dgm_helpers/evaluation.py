@@ -1,6 +1,6 @@
 """Recorded evaluations of a trained denoiser: pictures that survive a kill, and what they are worth.
 
-The arguments of a whole evaluation (``record_bound``, ``record_distances``, ``record_copies``) are checked
+The arguments of a whole evaluation (``record_bound``, ``record_yardsticks``, …) are checked
 before any work. Wrong kinds and values raise TypeError or ValueError naming the argument.
 """
 
@@ -31,9 +31,11 @@ from .arguments import (
     seeded,
 )
 from .bound import elbo_terms
+from .diffusion import simple_loss
 from .fid import extract_features, fid_interval, imagenet_features, kid, noise_floor, pca_features
 from .networks import VAE, PCAGaussian, UNet
 from .pixel_art import generate_sprites
+from .predictors import affine_predictor, memoriser, palette_of, palette_predictor
 from .samplers import (
     clipped,
     ddim_step,
@@ -129,6 +131,19 @@ class Denoiser:
         self.shown = self.train.images[: settings.get("distinct")]
         if compiled:
             self.model.compile()
+
+    def described(self):
+        """Weights and data, as records name them."""
+        names = {"weights": self.name, "weights_sha256": self.weights_sha256}
+        return names | {"source": self.data.source, "data_sha256": self.data.sha256}
+
+    def held_out_pictures(self, n, seed):
+        """n held-out pictures in [−1, 1] and their labels, drawn without replacement."""
+        if n > len(self.held_out):
+            wanted = f"n must be at most {len(self.held_out)}, the number of held-out pictures"
+            raise ValueError(f"{wanted}, got {n}")
+        rows = torch.randperm(len(self.held_out), generator=seeded(seed), device="cpu")[:n]
+        return tuple(values[rows] for values in self.held_out.tensors())
 
     def recipe(
         self,
@@ -431,16 +446,10 @@ def record_bound(
     (n, batch), seed = require_counts(n, batch, 2, whole=False), require_seed(seed)
     made_with, start = results.provenance(), time.perf_counter()
     denoiser = Denoiser(weights, cache=cache)
-    held_out, schedule = denoiser.held_out, denoiser.schedule
-    if n > len(held_out):
-        wanted = f"n must be at most {len(held_out)}, the number of held-out pictures"
-        raise ValueError(f"{wanted}, got {n}")
+    schedule = denoiser.schedule
+    x0, labels = denoiser.held_out_pictures(n, seed)
     results.writable(out)
-    rows = torch.randperm(len(held_out), generator=seeded(seed), device="cpu")[:n]
-    x0, labels = (values[rows] for values in held_out.tensors())
-    summary = {"weights": denoiser.name, "weights_sha256": denoiser.weights_sha256}
-    summary |= {"source": denoiser.data.source, "data_sha256": denoiser.data.sha256}
-    summary |= {"n": n, "seed": seed}
+    summary = denoiser.described() | {"n": n, "seed": seed}
     batches = list(zip(x0.split(batch), labels.split(batch)))
     for variance in ("small", "large"):
         options = {"generator": seeded(seed), "variance": variance, "levels": 256}  # the same noise
@@ -458,6 +467,62 @@ def record_bound(
         }
     summary["seconds"] = time.perf_counter() - start
     return results.record(f"elbo-{denoiser.name}", summary, made_with=made_with, folder=out)
+
+
+YARDSTICK_TIMES = (1, 3, 10, 30, 60, 100, 200, 300, 400, 700)
+
+
+def record_yardsticks(
+    weights="sprites-generated", *, n=256, batch=64, seed=0, cache=None, out=results.FOLDER
+):
+    """Record what the predictors that need no training reach on n held-out pictures, beside the network.
+
+    For each the loss at ten timesteps, with the same noise for all, and for those without training the bound in
+    bits per value; the pictures are those of :func:`record_bound` with the same ``n`` and ``seed``, which records the
+    network's. Returns the path.
+    """
+    (n, batch), seed = require_counts(n, batch, 2, whole=False), require_seed(seed)
+    made_with, start = results.provenance(), time.perf_counter()
+    denoiser = Denoiser(weights, cache=cache)
+    schedule = denoiser.schedule
+    x0, labels = denoiser.held_out_pictures(n, seed)
+    results.writable(out)
+    seen, _ = denoiser.train.tensors()
+    baselines = {
+        "palette": palette_predictor(schedule, *palette_of(denoiser.train.images)),
+        "affine": affine_predictor(schedule, seen),
+        "memoriser": memoriser(schedule, seen),
+    }
+    summary = denoiser.described() | {"n": n, "seed": seed, "t": YARDSTICK_TIMES, "predictors": {}}
+    for name in ("network", *baselines):
+        losses = []
+        for t in YARDSTICK_TIMES:
+            generator = seeded(part_seed(seed, t))
+            parts = []
+            for x, y in zip(x0.split(batch), labels.split(batch)):
+                eps_model = baselines.get(name) or denoiser.model.for_labels(y)
+                draw = torch.randn(x.shape, generator=generator)
+                parts.append(simple_loss(clipped(eps_model, schedule), schedule, x, t, draw))
+            losses.append(torch.cat(parts))
+        found = summary["predictors"][name] = {
+            "loss": [loss.mean().item() for loss in losses],
+            "standard_error": [(loss.std() / n**0.5).item() for loss in losses],
+        }
+        if name == "network":
+            continue
+        for variance in ("small", "large"):
+            options = {"generator": seeded(seed), "variance": variance, "levels": 256}
+            totals = []
+            for x in tqdm(x0.split(batch), unit=" batches", desc=f"{name}, {variance}"):
+                eps_model = clipped(baselines[name], schedule)
+                totals.append(elbo_terms(eps_model, schedule, x, **options).sum(1))
+            totals = torch.cat(totals)
+            found[variance] = {
+                "bits_per_value": totals.mean().item(),
+                "standard_error": (totals.std() / n**0.5).item(),
+            }
+    summary["seconds"] = time.perf_counter() - start
+    return results.record(f"yardsticks-{denoiser.name}", summary, made_with=made_with, folder=out)
 
 
 def record_distances(

@@ -33,7 +33,7 @@ from .arguments import (
 from .bound import elbo_weights
 from .diffusion import simple_loss
 from .networks import VAE, SpriteClassifier, UNet, require_channels
-from .palettes import PaletteUNet, palette_of
+from .predictors import PaletteUNet, palette_of
 from .schedules import NoiseSchedule, require_schedule
 from .training import load_average, save_pretrained, train
 

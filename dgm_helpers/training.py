@@ -34,7 +34,7 @@ from .arguments import (
     require_path,
 )
 from .networks import VAE, ScoreMLP, SpriteClassifier, UNet
-from .palettes import PaletteUNet
+from .predictors import PaletteUNet
 
 NETWORKS = {kind.__name__: kind for kind in (UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier)}
 

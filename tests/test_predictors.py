@@ -4,7 +4,13 @@ import torch
 
 import dgm_helpers as dgm
 from dgm_helpers.mixtures import GaussianMixture
-from dgm_helpers.palettes import PaletteUNet, palette_of, palette_predictor
+from dgm_helpers.predictors import (
+    PaletteUNet,
+    affine_predictor,
+    memoriser,
+    palette_of,
+    palette_predictor,
+)
 from dgm_helpers.training import load_pretrained, save_pretrained
 
 SCHEDULE = dgm.NoiseSchedule.linear()
@@ -111,6 +117,40 @@ def test_saved_network_is_the_same_again(tmp_path):
     torch.testing.assert_close(model.for_labels(labels)(x_t, 10), again.for_labels(labels)(x_t, 10))
 
 
+@pytest.mark.parametrize("t", [1, 200, 1000, torch.tensor([3, 500])])
+def test_affine_predictor_is_exact_for_a_gaussian_and_memoriser_for_points(t):
+    points = torch.randn(50, 2, generator=dgm.seeded(4), dtype=torch.float64) * torch.tensor(
+        [2, 0.3]
+    )
+    x_t = torch.randn(2, 2, generator=dgm.seeded(5), dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    gaussian = GaussianMixture(one, points.mean(0)[None], points.T.cov(correction=0)[None])
+    each = GaussianMixture(
+        one.expand(50) / 50, points, 1e-12 * torch.eye(2).double().expand(50, 2, 2)
+    )
+    for predictor, exact in (
+        (affine_predictor(SCHEDULE, points), gaussian),
+        (memoriser(SCHEDULE, points), each),
+    ):
+        wanted = exact.eps_model(SCHEDULE)(x_t, t)
+        torch.testing.assert_close(predictor(x_t, t), wanted, atol=1e-6, rtol=1e-6)
+
+
+def test_memoriser_has_the_smallest_training_loss_and_draws_copies():
+    x0 = torch.from_numpy(pictures(12)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    noise = torch.randn(x0.shape, generator=dgm.seeded(6))
+    known = palette_predictor(SCHEDULE, *palette_of(pictures(12)))
+    for t in (300, 700):
+        losses = [
+            dgm.simple_loss(predictor, SCHEDULE, x0, t, noise).mean()
+            for predictor in (memoriser(SCHEDULE, x0), affine_predictor(SCHEDULE, x0), known)
+        ]
+        assert losses[0] < min(losses[1:])
+    x_T = torch.randn(6, 3, 16, 16, generator=dgm.seeded(7))
+    drawn = dgm.sample_ddim(memoriser(SCHEDULE, x0), SCHEDULE, x_T, steps=20)
+    assert (drawn[:, None] - x0).abs().flatten(2).amax(2).amin(1).max() < 1e-3
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="images must have at most 256 colours, got 768"):
         palette_of(np.random.default_rng(0).integers(0, 256, (1, 16, 48, 3), np.uint8))
@@ -125,8 +165,18 @@ def test_bad_input_is_named():
         palette_predictor(SCHEDULE, colors, shares * 0)
     with pytest.raises(ValueError, match=r"shares must have shape \(4,\)"):
         palette_predictor(SCHEDULE, colors, shares[:2])
+    for predictor in (affine_predictor, memoriser):
+        with pytest.raises(ValueError, match="x0 must hold at least one item"):
+            predictor(SCHEDULE, torch.zeros(0, 3, 16, 16))
+        with pytest.raises(ValueError, match="x_t must have shape"):
+            predictor(SCHEDULE, torch.zeros(2, 3))(torch.zeros(2, 4), 1)
     x_t = torch.zeros(2, 3, 16, 16)
-    for model in (network(), palette_predictor(SCHEDULE, colors, shares)):
+    known = (
+        palette_predictor(SCHEDULE, colors, shares),
+        affine_predictor(SCHEDULE, x_t),
+        memoriser(SCHEDULE, x_t),
+    )
+    for model in (network(), *known):
         for t in (0, 1001):
             with pytest.raises(ValueError, match="t must"):
                 model(x_t, t)

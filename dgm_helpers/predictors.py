@@ -1,14 +1,10 @@
-r"""Noise predictors that know a set's colours: Bayes' rule over a palette, pixel by pixel.
+r"""Noise predictors that need no training, the yardsticks of those that do, and a network that begins as one of them.
 
-If the pixels of a picture were independent, each the colour :math:`c_k` with probability :math:`\pi_k`, then
-
-.. math:: p(c_k\mid x_t)\propto\pi_k\,\mathcal N\big(x_t;\sqrt{\bar\alpha_t}\,c_k,(1-\bar\alpha_t)I\big),\qquad
-   \hat x_0=\sum_k p(c_k\mid x_t)\,c_k,\qquad
-   \hat\epsilon=\frac{x_t-\sqrt{\bar\alpha_t}\,\hat x_0}{\sqrt{1-\bar\alpha_t}}
-
-would be the best prediction. :func:`palette_predictor` is that: the yardstick for every network, since it sees one
-pixel at a time. :class:`PaletteUNet` puts what the neighbours tell in the place of :math:`\pi_k`. Wrong dtype, shape,
-range or NaN raises TypeError or ValueError naming the argument.
+Each is the best prediction from less knowledge: :func:`palette_predictor` sees one pixel at a time and knows the
+colours, :func:`affine_predictor` knows mean and covariance of the pictures, and :func:`memoriser` believes that there
+are no pictures but those of the training. Each is a plain ``eps_model(x_t, t)`` for t in 1…T, an int or int64 (B,).
+:class:`PaletteUNet` puts what a pixel's neighbours tell in the place of the palette predictor's prior. Wrong dtype,
+shape, range or NaN raises TypeError or ValueError naming the argument.
 """
 
 import numpy as np
@@ -16,6 +12,7 @@ import torch
 from torch import nn
 
 from .arguments import require_data, require_int, require_t
+from .diffusion import eps_from_x0
 from .networks import UNet
 from .schedules import NoiseSchedule, at, require_schedule
 
@@ -43,14 +40,19 @@ def palette_of(images):
 
 
 def palette_predictor(schedule, colors, shares):
-    """The best noise predictor for independent pixels of a palette; a plain ``eps_model(x_t, t)`` for t in 1…T.
+    r"""The best noise predictor for independent pixels, each the colour :math:`c_k` with probability :math:`\pi_k`.
+
+    Bayes' rule for each pixel by itself:
+
+    .. math:: p(c_k\mid x_t)\propto\pi_k\,\mathcal N\big(x_t;\sqrt{\bar\alpha_t}\,c_k,(1-\bar\alpha_t)I\big),\qquad
+       \hat x_0=\sum_k p(c_k\mid x_t)\,c_k.
 
     Parameters
     ----------
     schedule : NoiseSchedule
     colors : float tensor (K, 3) in [−1, 1]
     shares : float tensor (K,)
-        Their probabilities, positive; they are divided by their sum.
+        The probabilities :math:`\pi_k`, positive; they are divided by their sum.
     """
     require_schedule(schedule)
     require_data("colors", colors, shape=("K", 3))
@@ -68,6 +70,57 @@ def palette_predictor(schedule, colors, shares):
         return _noise(x_t, palette, a, b, (_log_likelihood(x_t, palette, a, b) + prior).softmax(1))
 
     return eps_model
+
+
+def affine_predictor(schedule, x0):
+    r"""The best noise predictor that is affine in :math:`x_t`; for Gaussian data the best of all.
+
+    .. math:: \hat\epsilon=\sqrt{1-\bar\alpha_t}\,
+       \big(\bar\alpha_t\Sigma+(1-\bar\alpha_t)I\big)^{-1}(x_t-\sqrt{\bar\alpha_t}\,\mu)
+
+    with mean and covariance of the data ``x0``, a float tensor (N, …).
+    """
+    require_schedule(schedule)
+    shape, points = _points(x0)
+    mean = points.mean(0)
+    variances, axes = torch.linalg.eigh((points - mean).T @ (points - mean) / len(points))
+    variances = variances.clamp(min=0)
+
+    def eps_model(x_t, t):
+        t = require_t("t", t, require_data("x_t", x_t, shape=shape), schedule.T, lowest=1)
+        a = at(schedule.alpha_bar, t, mean[None])
+        y = (x_t.flatten(1) - a.sqrt() * mean) @ axes
+        eps = (1 - a).sqrt() * y / (a * variances + 1 - a) @ axes.T
+        return eps.reshape(x_t.shape).to(x_t.dtype)
+
+    return eps_model
+
+
+def memoriser(schedule, x0):
+    r"""The best noise predictor if there are no data but ``x0``, a float tensor (N, …): Bayes' rule over its items.
+
+    It is the minimum of the training loss, and what it draws are copies of ``x0``.
+    """
+    require_schedule(schedule)
+    shape, points = _points(x0)
+    squares = points.square().sum(1)
+
+    def eps_model(x_t, t):
+        t = require_t("t", t, require_data("x_t", x_t, shape=shape), schedule.T, lowest=1)
+        a = at(schedule.alpha_bar, t, points[:1])
+        logits = (a.sqrt() * (x_t.flatten(1).to(points) @ points.T) - a / 2 * squares) / (1 - a)
+        x0_hat = (logits.softmax(1) @ points).reshape(x_t.shape).to(x_t.dtype)
+        return eps_from_x0(schedule, x_t, t, x0_hat)
+
+    return eps_model
+
+
+def _points(x0):
+    """The shape of a batch like ``x0``, and its items as rows, float64."""
+    require_data("x0", x0)
+    if not len(x0):
+        raise ValueError("x0 must hold at least one item, got none")
+    return ("B", *x0.shape[1:]), x0.flatten(1).double()
 
 
 def _log_likelihood(x_t, colors, a, b):
