@@ -187,11 +187,17 @@ def parser():
 
     add = command(measures, "fid", evaluate_fid, f"{RECORDED} spacing")
     text = '"train" and "real" are no samplers, but training pictures and the noise floor'
-    add("--sampler", choices=("ddpm", "ddim", "train", "real"), default="ddim", help=text)
+    add(
+        "--sampler",
+        choices=("ddpm", "ddim", "multistep", "train", "real"),
+        default="ddim",
+        help=text,
+    )
     add("--steps", type=int, nargs="+", help="one row for each number of steps (default: 50)")
     add("--proposals", help='early stopping: "pca", or a released or saved VAE')
     add("--stop-at", type=int, nargs="+", help="early stopping: one row for each timestep")
     add("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
+    add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
     add("--out", default=results.FOLDER / "fid", help="folder of the records")
 
     add = command(measures, "copies", evaluate_copies, RECORDED)

@@ -41,6 +41,8 @@ from .samplers import (
     ddim_step,
     ddpm_step,
     epsilon_scaled,
+    guided,
+    multistep,
     reverse_process,
     sample_ddim,
     sample_ddpm,
@@ -153,6 +155,7 @@ class Denoiser:
         proposals=None,
         stop_at=None,
         eps_scale=None,
+        guidance=None,
         spacing="uniform",
         batch=100,
         seed=0,
@@ -161,8 +164,9 @@ class Denoiser:
 
         Parameters
         ----------
-        sampler : {"ddim", "ddpm", "train", "real"}
-            "train" stands for training pictures and "real" for the noise floor; no option of a sampler is theirs.
+        sampler : {"ddim", "ddpm", "multistep", "train", "real"}
+            "multistep" is DPM-Solver++(2M). "train" stands for training pictures and "real" for the noise floor;
+            no option of a sampler is theirs.
         steps : int, optional
             Network evaluations, 50 by default.
         proposals : {"pca"}, str or Path, optional
@@ -171,15 +175,18 @@ class Denoiser:
             Early stopping: the timestep to start from; 0 leaves the proposals as they are, without steps.
         eps_scale : float, optional
             Epsilon scaling: what the noise estimate is divided by.
+        guidance : float, optional
+            Classifier-free guidance: the scale; a step then costs two evaluations.
         spacing : {"uniform", "quadratic"}
             Of the timesteps.
         batch, seed : int
         """
         part = {"batch": require_int("batch", batch, 1), "seed": require_seed(seed)}
-        require_choice("sampler", sampler, ("ddim", "ddpm", "train", "real"))
+        require_choice("sampler", sampler, ("ddim", "ddpm", "multistep", "train", "real"))
         require_choice("spacing", spacing, ("uniform", "quadratic"))
         options = {"steps": steps, "proposals": proposals, "stop_at": stop_at}
-        options |= {"eps_scale": eps_scale, "spacing": None if spacing == "uniform" else spacing}
+        options |= {"eps_scale": eps_scale, "guidance": guidance}
+        options |= {"spacing": None if spacing == "uniform" else spacing}
         if sampler in ("train", "real"):
             for name, value in options.items():
                 if value is not None:
@@ -188,6 +195,8 @@ class Denoiser:
         if (proposals is None) != (stop_at is None):
             got = f"{proposals} and {stop_at}"
             raise ValueError(f"proposals and stop_at must be given together, got {got}")
+        if sampler == "multistep" and proposals is not None:
+            raise ValueError(f"proposals must not be given with 'multistep', got {proposals}")
         if stop_at is not None:
             options["stop_at"] = stop_at = require_int("stop_at", stop_at, 0, self.schedule.T)
             options |= {"proposals": str(proposals), "proposals_sha256": None}
@@ -200,8 +209,11 @@ class Denoiser:
         )
         if eps_scale is not None:
             options["eps_scale"] = require_number("eps_scale", eps_scale, above=0)
-        if spacing == "uniform":  # rows that were recorded before there was a choice do not have it
-            del options["spacing"]
+        if guidance is not None:
+            options["guidance"] = require_number("guidance", guidance)
+        for name in ("guidance", "spacing"):  # what most rows do without is not in their recipes
+            if options[name] is None:
+                del options[name]
         return {
             "weights": self.name,
             "weights_sha256": self.weights_sha256,
@@ -231,6 +243,9 @@ class Denoiser:
 
         def draw_batch(labels, generator):
             eps_model = self.model.for_labels(labels)
+            if "guidance" in recipe:
+                anything = self.model.for_labels(torch.full_like(labels, self.model.n_classes))
+                eps_model = guided(eps_model, anything, recipe["guidance"])
             if recipe["eps_scale"] is not None:
                 eps_model = epsilon_scaled(eps_model, recipe["eps_scale"])
             start = clipped(eps_model, self.schedule), self.schedule
@@ -239,6 +254,10 @@ class Denoiser:
                 early = {"stop_at": recipe["stop_at"], "eta": float(recipe["sampler"] == "ddpm")}
                 return sample_es_ddpm(*start, x, **early, **options, generator=generator)
             x_T = noise(len(labels), generator)
+            if recipe["sampler"] == "multistep":
+                taus = timesteps(self.schedule.T, options["steps"], options["spacing"])
+                *_, last = reverse_process(*start, x_T, taus, multistep())
+                return last.x
             if recipe["sampler"] == "ddpm":
                 return sample_ddpm(*start, x_T, **options, generator=generator)
             return sample_ddim(*start, x_T, **options)
@@ -533,6 +552,7 @@ def record_distances(
     proposals=None,
     stop_at=None,
     eps_scale=None,
+    guidance=None,
     spacing="uniform",
     n=2000,
     batch=100,
@@ -548,7 +568,7 @@ def record_distances(
     ----------
     weights, cache, compiled
         As in :class:`Denoiser`.
-    sampler, proposals, eps_scale, spacing, batch, seed
+    sampler, proposals, eps_scale, guidance, spacing, batch, seed
         As in :meth:`Denoiser.recipe`.
     steps, stop_at : list of int, optional
     n : int
@@ -565,8 +585,8 @@ def record_distances(
     """
     n, batch = require_counts(n, batch, 3)
     denoiser = Denoiser(weights, cache=cache, compiled=compiled)
-    options = {"proposals": proposals, "eps_scale": eps_scale, "spacing": spacing}
-    options |= {"batch": batch, "seed": seed}
+    options = {"proposals": proposals, "eps_scale": eps_scale, "guidance": guidance}
+    options |= {"spacing": spacing, "batch": batch, "seed": seed}
     recipes = [
         denoiser.recipe(sampler, steps=k, stop_at=t, **options)
         for t in _listed("stop_at", stop_at)
