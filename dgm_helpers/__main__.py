@@ -119,6 +119,16 @@ def evaluate_fid(**options):
         print(f"wrote {path}" if new else f"{path} is there already")
 
 
+def export(out, **options):
+    """Write as many sampled as real pictures as PNGs, class by class, for programs such as pytorch-fid."""
+    with new_folder(out) as folder:
+        for name, images in zip(("generated", "real"), evaluation.matched_pictures(**options)):
+            (folder / name).mkdir()
+            for i, image in enumerate(images):
+                Image.fromarray(image).save(folder / name / f"{i:05d}.png")
+    print(f"wrote {len(images)} PNGs each to {folder / 'generated'} and {folder / 'real'}")
+
+
 def evaluate_copies(**options):
     """Record how far samples and held-out pictures lie from the nearest training picture."""
     print(f"wrote {evaluation.record_copies(**options)}")
@@ -199,6 +209,12 @@ def parser():
     add("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
     add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
     add("--out", default=results.FOLDER / "fid", help="folder of the records")
+
+    add = command(measures, "export", export, f"{RECORDED} spacing")
+    add("--sampler", choices=("ddpm", "ddim", "multistep"), default="ddim")
+    add("--steps", type=int, help="network evaluations (default: 50)")
+    add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
+    add("--out", required=True, help='new folder, for the folders "generated" and "real"')
 
     add = command(measures, "copies", evaluate_copies, RECORDED)
     add("--steps", type=int, default=50, help="of deterministic DDIM")

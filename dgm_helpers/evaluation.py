@@ -288,6 +288,19 @@ class Denoiser:
             raise ValueError(f"{wanted}, got {n}")
         return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[: 2 * n]]
 
+    def unseen_pictures(self, n):
+        """Distinct pictures that training did not show, uint8, and their labels; of the generated set more than n."""
+        images, labels = self.held_out.images, self.held_out.labels
+        if self.data.source == "generated":
+            images, labels, _ = generate_sprites(n + n // 4 + 200, REFERENCE_SEED)
+        shown = {image.tobytes() for image in self.train.images}
+        rows = []
+        for row, image in enumerate(images):
+            if (key := image.tobytes()) not in shown:
+                rows.append(row)
+                shown.add(key)
+        return images[rows], labels[rows]
+
     def feature_sets(self):
         """The features of the distances, by name; a classifier is released for the generated set only."""
         x, _ = self.train.tensors()
@@ -342,7 +355,7 @@ def draw_pictures(draw_batch, labels, recipe, *, n, folder):
         path = Path(folder) / f"{i:04d}.safetensors"
         if not path.exists():
             generator = seeded(part_seed(seed, i))
-            rows = torch.randint(len(labels), (batch,), generator=generator, device="cpu")
+            rows = _rows_of_labels(len(labels), batch, generator)
             start = time.process_time()
             x = draw_batch(labels[rows], generator)
             shape = (batch, 3, sprites.SIDE, sprites.SIDE)
@@ -356,6 +369,11 @@ def draw_pictures(draw_batch, labels, recipe, *, n, folder):
         pictures.append(tensors["pictures"])
         seconds.append(info["seconds"])
     return torch.cat(pictures).numpy(), median(seconds) / batch
+
+
+def _rows_of_labels(n, batch, generator):
+    """The rows of the labels of a batch; the first thing that its generator is asked for."""
+    return torch.randint(n, (batch,), generator=generator, device="cpu")
 
 
 def draw_each(eps_model, schedule, seeds, *, sampler="ddim", steps=50, eta=0.0, spacing="uniform"):
@@ -629,6 +647,58 @@ def _record_distances(denoiser, recipes, n, seed, folder, out):
         summary["features"] = measure(real_sets, pictures, features, seed=seed)
         summary["seconds"] = time.perf_counter() - start
         yield results.record(name, summary, made_with=made_with, folder=out), True
+
+
+def matched_pictures(
+    weights="sprites-generated",
+    *,
+    sampler="ddim",
+    steps=None,
+    guidance=None,
+    spacing="uniform",
+    n=2000,
+    batch=100,
+    seed=0,
+    compiled=False,
+    cache=None,
+    pictures="runs/fid",
+):
+    """n sampled pictures and n real ones with the same classes, none of them shown in training, for other programs.
+
+    The real ones are freshly drawn for the generated set, else held-out pictures; arguments as in
+    :func:`record_distances`, with one number of ``steps``.
+
+    Returns
+    -------
+    samples, real : uint8 arrays (n, 16, 16, 3)
+
+    Raises
+    ------
+    ValueError
+        Before any picture is sampled, if there are not as many real pictures of a class.
+    """
+    n, batch = require_counts(n, batch, 1)
+    require_choice("sampler", sampler, ("ddim", "ddpm", "multistep"))
+    denoiser = Denoiser(weights, cache=cache, compiled=compiled)
+    options = {"guidance": guidance, "spacing": spacing, "batch": batch, "seed": seed}
+    recipe = denoiser.recipe(sampler, steps=steps, **options)
+    _, labels = denoiser.train.tensors()
+    parts = [
+        labels[_rows_of_labels(len(labels), batch, seeded(part_seed(seed, i)))]
+        for i in range(n // batch)
+    ]
+    wanted = torch.cat(parts).bincount(minlength=len(denoiser.data.classes)).tolist()
+    images, classes = denoiser.unseen_pictures(n)
+    real = []
+    for label, (name, count) in enumerate(zip(denoiser.data.classes, wanted, strict=True)):
+        found = images[classes == label]
+        if len(found) < count:
+            got = f"{count} of class {name!r} for n = {n}, and there are {len(found)}"
+            raise ValueError(f"n must leave enough pictures that training did not show, got {got}")
+        real.append(found[:count])
+    results.writable(pictures)
+    samples, _ = denoiser.pictures(recipe, n, pictures)
+    return samples, np.concatenate(real)
 
 
 def record_copies(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dgm_helpers import evaluation, results, sprites
 from dgm_helpers.__main__ import main
@@ -206,6 +207,53 @@ def test_yardsticks_are_recorded_beside_the_network(tmp_path, weights, monkeypat
     eps_model = clipped(palette_predictor(short, *colors), short)
     again = simple_loss(eps_model, short, x0, 10, noise).mean().item()
     assert record["predictors"]["palette"]["loss"][1] == pytest.approx(again, rel=1e-5)
+
+
+def test_exported_folders_have_the_same_classes_and_no_picture_of_the_training(
+    tmp_path, weights, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = ["--weights", weights, "--steps", "1", "--batch", "20", "--n", "60"]
+    main(["evaluate", "export", *options, "--out", "sets"])
+    sides = {
+        name: np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+        for name in ("generated", "real")
+        if (folder := tmp_path / "sets" / name)
+    }
+    assert sides["generated"].shape == sides["real"].shape == (60, 16, 16, 3)
+    denoiser = evaluation.Denoiser(weights)
+    shown = {image.tobytes() for image in denoiser.train.images}
+    real = {image.tobytes() for image in sides["real"]}
+    assert len(real) == 60 and not shown & real
+    # the labels that draw_batch was given, counted against those of the real pictures
+    given = []
+    evaluation.draw_pictures(
+        lambda labels, generator: given.append(labels) or torch.zeros(len(labels), 3, 16, 16),
+        denoiser.train.tensors()[1],
+        {"batch": 20, "seed": 0},
+        n=60,
+        folder=tmp_path / "counted",
+    )
+    images, labels = denoiser.unseen_pictures(60)
+    label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    found = [label_of[image.tobytes()] for image in sides["real"]]
+    assert (
+        np.bincount(found, minlength=5).tolist() == torch.cat(given).bincount(minlength=5).tolist()
+    )
+
+
+def test_exports_are_refused_before_any_picture(tmp_path, weights, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("kept", encoding="utf-8")
+    start = ["evaluate", "export", "--weights", weights]
+    with pytest.raises(SystemExit, match="--out must be a new or empty folder, got full"):
+        main([*start, "--out", "full"])
+    few = sprites.load_sprites().subset(np.arange(40))
+    monkeypatch.setattr(evaluation, "generate_sprites", lambda n, seed: (few.images, few.labels, 0))
+    with pytest.raises(SystemExit, match=r"--n must leave enough .* got \d+ of class 'human' for"):
+        main([*start, "--n", "2000", "--out", "new"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "net.safetensors"]
 
 
 @pytest.mark.parametrize("kind", ["vae-generated", "classifier-generated"])
