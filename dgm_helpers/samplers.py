@@ -179,8 +179,9 @@ def multistep():
     def multistep_step(schedule, x_t, eps, t, s, noise=None):
         nonlocal before
         log_snr = require_schedule(schedule).snr.log()
+        t = require_int("t", t, 1, schedule.T)
+        s = require_int("s", s, 0, t - 1)
         x0_hat = x0_from_eps(schedule, x_t, t, eps)
-        require_times(t, s, x_t, schedule.T)
         D, h = x0_hat, (log_snr[s] - log_snr[t]) / 2
         if before is not None and s > 0:
             last, last_h = before
