@@ -108,10 +108,25 @@ def evaluate_bound(**options):
     print(f"wrote {path}: {bits}, standard error {small['standard_error']:.3f}")
 
 
+def evaluate_yardsticks(**options):
+    """Record what predictors without training reach beside the network, for held-out pictures."""
+    print(f"wrote {evaluation.record_yardsticks(**options)}")
+
+
 def evaluate_fid(**options):
     """Record Fréchet and kernel distances of samples to real pictures; recorded rows are skipped."""
     for path, new in evaluation.record_distances(**options):
         print(f"wrote {path}" if new else f"{path} is there already")
+
+
+def export(out, **options):
+    """Write as many sampled as real pictures as PNGs, class by class, for programs such as pytorch-fid."""
+    with new_folder(out) as folder:
+        for name, images in zip(("generated", "real"), evaluation.matched_pictures(**options)):
+            (folder / name).mkdir()
+            for i, image in enumerate(images):
+                Image.fromarray(image).save(folder / name / f"{i:05d}.png")
+    print(f"wrote {len(images)} PNGs each to {folder / 'generated'} and {folder / 'real'}")
 
 
 def evaluate_copies(**options):
@@ -146,8 +161,8 @@ def parser():
         return new.add_argument
 
     commands = top.add_subparsers(required=True, metavar="command")
-    add = command(commands, "train", train, "source cache seed threads")
-    add("--network", choices=("unet", "vae", "classifier"), default="unet")
+    add = command(commands, "train", train, "source cache seed threads compile")
+    add("--network", choices=(*recipes.DENOISERS, "vae", "classifier"), default="unet")
     add("--split", choices=sprites.SPLITS, default="group", help="what is held out")
     add("--epochs", type=int, default=500)
     add("--batch-size", type=int, default=64)
@@ -174,19 +189,32 @@ def parser():
 
     group = commands.add_parser("evaluate", help="record what a trained network is worth")
     measures = group.add_subparsers(required=True, metavar="measure")
-    add = command(measures, "bound", evaluate_bound, "weights cache seed threads")
-    add("--n", type=int, default=256, help="number of held-out pictures")
-    add("--batch", type=int, default=64, help="pictures evaluated at once")
-    add("--out", default=results.FOLDER, help="folder of the record")
+    for name, run in (("bound", evaluate_bound), ("yardsticks", evaluate_yardsticks)):
+        add = command(measures, name, run, "weights cache seed threads")
+        add("--n", type=int, default=256, help="number of held-out pictures")
+        add("--batch", type=int, default=64, help="pictures evaluated at once")
+        add("--out", default=results.FOLDER, help="folder of the record")
 
     add = command(measures, "fid", evaluate_fid, f"{RECORDED} spacing")
     text = '"train" and "real" are no samplers, but training pictures and the noise floor'
-    add("--sampler", choices=("ddpm", "ddim", "train", "real"), default="ddim", help=text)
+    add(
+        "--sampler",
+        choices=("ddpm", "ddim", "multistep", "train", "real"),
+        default="ddim",
+        help=text,
+    )
     add("--steps", type=int, nargs="+", help="one row for each number of steps (default: 50)")
     add("--proposals", help='early stopping: "pca", or a released or saved VAE')
     add("--stop-at", type=int, nargs="+", help="early stopping: one row for each timestep")
     add("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
+    add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
     add("--out", default=results.FOLDER / "fid", help="folder of the records")
+
+    add = command(measures, "export", export, f"{RECORDED} spacing")
+    add("--sampler", choices=("ddpm", "ddim", "multistep"), default="ddim")
+    add("--steps", type=int, help="network evaluations (default: 50)")
+    add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
+    add("--out", required=True, help='new folder, for the folders "generated" and "real"')
 
     add = command(measures, "copies", evaluate_copies, RECORDED)
     add("--steps", type=int, default=50, help="of deterministic DDIM")

@@ -1,6 +1,6 @@
 """Recorded evaluations of a trained denoiser: pictures that survive a kill, and what they are worth.
 
-The arguments of a whole evaluation (``record_bound``, ``record_distances``, ``record_copies``) are checked
+The arguments of a whole evaluation (``record_bound``, ``record_yardsticks``, …) are checked
 before any work. Wrong kinds and values raise TypeError or ValueError naming the argument.
 """
 
@@ -31,14 +31,18 @@ from .arguments import (
     seeded,
 )
 from .bound import elbo_terms
+from .diffusion import simple_loss
 from .fid import extract_features, fid_interval, imagenet_features, kid, noise_floor, pca_features
 from .networks import VAE, PCAGaussian, UNet
 from .pixel_art import generate_sprites
+from .predictors import affine_predictor, memoriser, palette_of, palette_predictor
 from .samplers import (
     clipped,
     ddim_step,
     ddpm_step,
     epsilon_scaled,
+    guided,
+    multistep,
     reverse_process,
     sample_ddim,
     sample_ddpm,
@@ -130,6 +134,19 @@ class Denoiser:
         if compiled:
             self.model.compile()
 
+    def described(self):
+        """Weights and data, as records name them."""
+        names = {"weights": self.name, "weights_sha256": self.weights_sha256}
+        return names | {"source": self.data.source, "data_sha256": self.data.sha256}
+
+    def held_out_pictures(self, n, seed):
+        """n held-out pictures in [−1, 1] and their labels, drawn without replacement."""
+        if n > len(self.held_out):
+            wanted = f"n must be at most {len(self.held_out)}, the number of held-out pictures"
+            raise ValueError(f"{wanted}, got {n}")
+        rows = torch.randperm(len(self.held_out), generator=seeded(seed), device="cpu")[:n]
+        return tuple(values[rows] for values in self.held_out.tensors())
+
     def recipe(
         self,
         sampler="ddim",
@@ -138,6 +155,7 @@ class Denoiser:
         proposals=None,
         stop_at=None,
         eps_scale=None,
+        guidance=None,
         spacing="uniform",
         batch=100,
         seed=0,
@@ -146,8 +164,9 @@ class Denoiser:
 
         Parameters
         ----------
-        sampler : {"ddim", "ddpm", "train", "real"}
-            "train" stands for training pictures and "real" for the noise floor; no option of a sampler is theirs.
+        sampler : {"ddim", "ddpm", "multistep", "train", "real"}
+            "multistep" is DPM-Solver++(2M). "train" stands for training pictures and "real" for the noise floor;
+            no option of a sampler is theirs.
         steps : int, optional
             Network evaluations, 50 by default.
         proposals : {"pca"}, str or Path, optional
@@ -156,15 +175,18 @@ class Denoiser:
             Early stopping: the timestep to start from; 0 leaves the proposals as they are, without steps.
         eps_scale : float, optional
             Epsilon scaling: what the noise estimate is divided by.
+        guidance : float, optional
+            Classifier-free guidance: the scale; a step then costs two evaluations.
         spacing : {"uniform", "quadratic"}
             Of the timesteps.
         batch, seed : int
         """
         part = {"batch": require_int("batch", batch, 1), "seed": require_seed(seed)}
-        require_choice("sampler", sampler, ("ddim", "ddpm", "train", "real"))
+        require_choice("sampler", sampler, ("ddim", "ddpm", "multistep", "train", "real"))
         require_choice("spacing", spacing, ("uniform", "quadratic"))
         options = {"steps": steps, "proposals": proposals, "stop_at": stop_at}
-        options |= {"eps_scale": eps_scale, "spacing": None if spacing == "uniform" else spacing}
+        options |= {"eps_scale": eps_scale, "guidance": guidance}
+        options |= {"spacing": None if spacing == "uniform" else spacing}
         if sampler in ("train", "real"):
             for name, value in options.items():
                 if value is not None:
@@ -173,6 +195,8 @@ class Denoiser:
         if (proposals is None) != (stop_at is None):
             got = f"{proposals} and {stop_at}"
             raise ValueError(f"proposals and stop_at must be given together, got {got}")
+        if sampler == "multistep" and proposals is not None:
+            raise ValueError(f"proposals must not be given with 'multistep', got {proposals}")
         if stop_at is not None:
             options["stop_at"] = stop_at = require_int("stop_at", stop_at, 0, self.schedule.T)
             options |= {"proposals": str(proposals), "proposals_sha256": None}
@@ -185,8 +209,11 @@ class Denoiser:
         )
         if eps_scale is not None:
             options["eps_scale"] = require_number("eps_scale", eps_scale, above=0)
-        if spacing == "uniform":  # rows that were recorded before there was a choice do not have it
-            del options["spacing"]
+        if guidance is not None:
+            options["guidance"] = require_number("guidance", guidance)
+        for name in ("guidance", "spacing"):  # what most rows do without is not in their recipes
+            if options[name] is None:
+                del options[name]
         return {
             "weights": self.name,
             "weights_sha256": self.weights_sha256,
@@ -216,6 +243,9 @@ class Denoiser:
 
         def draw_batch(labels, generator):
             eps_model = self.model.for_labels(labels)
+            if "guidance" in recipe:
+                anything = self.model.for_labels(torch.full_like(labels, self.model.n_classes))
+                eps_model = guided(eps_model, anything, recipe["guidance"])
             if recipe["eps_scale"] is not None:
                 eps_model = epsilon_scaled(eps_model, recipe["eps_scale"])
             start = clipped(eps_model, self.schedule), self.schedule
@@ -224,6 +254,10 @@ class Denoiser:
                 early = {"stop_at": recipe["stop_at"], "eta": float(recipe["sampler"] == "ddpm")}
                 return sample_es_ddpm(*start, x, **early, **options, generator=generator)
             x_T = noise(len(labels), generator)
+            if recipe["sampler"] == "multistep":
+                taus = timesteps(self.schedule.T, options["steps"], options["spacing"])
+                *_, last = reverse_process(*start, x_T, taus, multistep())
+                return last.x
             if recipe["sampler"] == "ddpm":
                 return sample_ddpm(*start, x_T, **options, generator=generator)
             return sample_ddim(*start, x_T, **options)
@@ -253,6 +287,19 @@ class Denoiser:
             wanted = f"n must be at most {len(images) // 2}, half of the distinct pictures"
             raise ValueError(f"{wanted}, got {n}")
         return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[: 2 * n]]
+
+    def unseen_pictures(self, n):
+        """Distinct pictures that training did not show, uint8, and their labels; of the generated set more than n."""
+        images, labels = self.held_out.images, self.held_out.labels
+        if self.data.source == "generated":
+            images, labels, _ = generate_sprites(n + n // 4 + 200, REFERENCE_SEED)
+        shown = {image.tobytes() for image in self.train.images}
+        rows = []
+        for row, image in enumerate(images):
+            if (key := image.tobytes()) not in shown:
+                rows.append(row)
+                shown.add(key)
+        return images[rows], labels[rows]
 
     def feature_sets(self):
         """The features of the distances, by name; a classifier is released for the generated set only."""
@@ -308,7 +355,7 @@ def draw_pictures(draw_batch, labels, recipe, *, n, folder):
         path = Path(folder) / f"{i:04d}.safetensors"
         if not path.exists():
             generator = seeded(part_seed(seed, i))
-            rows = torch.randint(len(labels), (batch,), generator=generator, device="cpu")
+            rows = _rows_of_labels(len(labels), batch, generator)
             start = time.process_time()
             x = draw_batch(labels[rows], generator)
             shape = (batch, 3, sprites.SIDE, sprites.SIDE)
@@ -322,6 +369,11 @@ def draw_pictures(draw_batch, labels, recipe, *, n, folder):
         pictures.append(tensors["pictures"])
         seconds.append(info["seconds"])
     return torch.cat(pictures).numpy(), median(seconds) / batch
+
+
+def _rows_of_labels(n, batch, generator):
+    """The rows of the labels of a batch; the first thing that its generator is asked for."""
+    return torch.randint(n, (batch,), generator=generator, device="cpu")
 
 
 def draw_each(eps_model, schedule, seeds, *, sampler="ddim", steps=50, eta=0.0, spacing="uniform"):
@@ -431,16 +483,10 @@ def record_bound(
     (n, batch), seed = require_counts(n, batch, 2, whole=False), require_seed(seed)
     made_with, start = results.provenance(), time.perf_counter()
     denoiser = Denoiser(weights, cache=cache)
-    held_out, schedule = denoiser.held_out, denoiser.schedule
-    if n > len(held_out):
-        wanted = f"n must be at most {len(held_out)}, the number of held-out pictures"
-        raise ValueError(f"{wanted}, got {n}")
+    schedule = denoiser.schedule
+    x0, labels = denoiser.held_out_pictures(n, seed)
     results.writable(out)
-    rows = torch.randperm(len(held_out), generator=seeded(seed), device="cpu")[:n]
-    x0, labels = (values[rows] for values in held_out.tensors())
-    summary = {"weights": denoiser.name, "weights_sha256": denoiser.weights_sha256}
-    summary |= {"source": denoiser.data.source, "data_sha256": denoiser.data.sha256}
-    summary |= {"n": n, "seed": seed}
+    summary = denoiser.described() | {"n": n, "seed": seed}
     batches = list(zip(x0.split(batch), labels.split(batch)))
     for variance in ("small", "large"):
         options = {"generator": seeded(seed), "variance": variance, "levels": 256}  # the same noise
@@ -460,6 +506,62 @@ def record_bound(
     return results.record(f"elbo-{denoiser.name}", summary, made_with=made_with, folder=out)
 
 
+YARDSTICK_TIMES = (1, 3, 10, 30, 60, 100, 200, 300, 400, 700)
+
+
+def record_yardsticks(
+    weights="sprites-generated", *, n=256, batch=64, seed=0, cache=None, out=results.FOLDER
+):
+    """Record what the predictors that need no training reach on n held-out pictures, beside the network.
+
+    For each the loss at ten timesteps, with the same noise for all, and for those without training the bound in
+    bits per value; the pictures are those of :func:`record_bound` with the same ``n`` and ``seed``, which records the
+    network's. Returns the path.
+    """
+    (n, batch), seed = require_counts(n, batch, 2, whole=False), require_seed(seed)
+    made_with, start = results.provenance(), time.perf_counter()
+    denoiser = Denoiser(weights, cache=cache)
+    schedule = denoiser.schedule
+    x0, labels = denoiser.held_out_pictures(n, seed)
+    results.writable(out)
+    seen, _ = denoiser.train.tensors()
+    baselines = {
+        "palette": palette_predictor(schedule, *palette_of(denoiser.train.images)),
+        "affine": affine_predictor(schedule, seen),
+        "memoriser": memoriser(schedule, seen),
+    }
+    summary = denoiser.described() | {"n": n, "seed": seed, "t": YARDSTICK_TIMES, "predictors": {}}
+    for name in ("network", *baselines):
+        losses = []
+        for t in YARDSTICK_TIMES:
+            generator = seeded(part_seed(seed, t))
+            parts = []
+            for x, y in zip(x0.split(batch), labels.split(batch)):
+                eps_model = baselines.get(name) or denoiser.model.for_labels(y)
+                draw = torch.randn(x.shape, generator=generator)
+                parts.append(simple_loss(clipped(eps_model, schedule), schedule, x, t, draw))
+            losses.append(torch.cat(parts))
+        found = summary["predictors"][name] = {
+            "loss": [loss.mean().item() for loss in losses],
+            "standard_error": [(loss.std() / n**0.5).item() for loss in losses],
+        }
+        if name == "network":
+            continue
+        for variance in ("small", "large"):
+            options = {"generator": seeded(seed), "variance": variance, "levels": 256}
+            totals = []
+            for x in tqdm(x0.split(batch), unit=" batches", desc=f"{name}, {variance}"):
+                eps_model = clipped(baselines[name], schedule)
+                totals.append(elbo_terms(eps_model, schedule, x, **options).sum(1))
+            totals = torch.cat(totals)
+            found[variance] = {
+                "bits_per_value": totals.mean().item(),
+                "standard_error": (totals.std() / n**0.5).item(),
+            }
+    summary["seconds"] = time.perf_counter() - start
+    return results.record(f"yardsticks-{denoiser.name}", summary, made_with=made_with, folder=out)
+
+
 def record_distances(
     weights="sprites-generated",
     *,
@@ -468,6 +570,7 @@ def record_distances(
     proposals=None,
     stop_at=None,
     eps_scale=None,
+    guidance=None,
     spacing="uniform",
     n=2000,
     batch=100,
@@ -483,7 +586,7 @@ def record_distances(
     ----------
     weights, cache, compiled
         As in :class:`Denoiser`.
-    sampler, proposals, eps_scale, spacing, batch, seed
+    sampler, proposals, eps_scale, guidance, spacing, batch, seed
         As in :meth:`Denoiser.recipe`.
     steps, stop_at : list of int, optional
     n : int
@@ -500,8 +603,8 @@ def record_distances(
     """
     n, batch = require_counts(n, batch, 3)
     denoiser = Denoiser(weights, cache=cache, compiled=compiled)
-    options = {"proposals": proposals, "eps_scale": eps_scale, "spacing": spacing}
-    options |= {"batch": batch, "seed": seed}
+    options = {"proposals": proposals, "eps_scale": eps_scale, "guidance": guidance}
+    options |= {"spacing": spacing, "batch": batch, "seed": seed}
     recipes = [
         denoiser.recipe(sampler, steps=k, stop_at=t, **options)
         for t in _listed("stop_at", stop_at)
@@ -544,6 +647,58 @@ def _record_distances(denoiser, recipes, n, seed, folder, out):
         summary["features"] = measure(real_sets, pictures, features, seed=seed)
         summary["seconds"] = time.perf_counter() - start
         yield results.record(name, summary, made_with=made_with, folder=out), True
+
+
+def matched_pictures(
+    weights="sprites-generated",
+    *,
+    sampler="ddim",
+    steps=None,
+    guidance=None,
+    spacing="uniform",
+    n=2000,
+    batch=100,
+    seed=0,
+    compiled=False,
+    cache=None,
+    pictures="runs/fid",
+):
+    """n sampled pictures and n real ones with the same classes, none of them shown in training, for other programs.
+
+    The real ones are freshly drawn for the generated set, else held-out pictures; arguments as in
+    :func:`record_distances`, with one number of ``steps``.
+
+    Returns
+    -------
+    samples, real : uint8 arrays (n, 16, 16, 3)
+
+    Raises
+    ------
+    ValueError
+        Before any picture is sampled, if there are not as many real pictures of a class.
+    """
+    n, batch = require_counts(n, batch, 1)
+    require_choice("sampler", sampler, ("ddim", "ddpm", "multistep"))
+    denoiser = Denoiser(weights, cache=cache, compiled=compiled)
+    options = {"guidance": guidance, "spacing": spacing, "batch": batch, "seed": seed}
+    recipe = denoiser.recipe(sampler, steps=steps, **options)
+    _, labels = denoiser.train.tensors()
+    parts = [
+        labels[_rows_of_labels(len(labels), batch, seeded(part_seed(seed, i)))]
+        for i in range(n // batch)
+    ]
+    wanted = torch.cat(parts).bincount(minlength=len(denoiser.data.classes)).tolist()
+    images, classes = denoiser.unseen_pictures(n)
+    real = []
+    for label, (name, count) in enumerate(zip(denoiser.data.classes, wanted, strict=True)):
+        found = images[classes == label]
+        if len(found) < count:
+            got = f"{count} of class {name!r} for n = {n}, and there are {len(found)}"
+            raise ValueError(f"n must leave enough pictures that training did not show, got {got}")
+        real.append(found[:count])
+    results.writable(pictures)
+    samples, _ = denoiser.pictures(recipe, n, pictures)
+    return samples, np.concatenate(real)
 
 
 def record_copies(

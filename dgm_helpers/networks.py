@@ -119,15 +119,24 @@ class UNet(nn.Module):
 
         ``t`` is an int or int64 (B,), at least 0. Without labels it is the estimate of "no class".
         """
+        t, labels = self._checked(x, t, labels)
+        return self.head(self._features(x, t, labels, x))
+
+    def _checked(self, x, t, labels, *, least=0, T=None):
+        """``t`` and ``labels``, if they fit the pictures ``x``; without labels, those of "no class"."""
         if not torch.compiler.is_compiling():
             self._require_pictures("x", x)
-            t = require_t("t", t, x, None)
+            t = require_t("t", t, x, T, least)
             if labels is not None:
                 labels = require_labels(labels, self.n_classes, len(x), x.device)
         if labels is None:
             labels = torch.full((len(x),), self.n_classes, device=x.device)
+        return t, labels
+
+    def _features(self, x, t, labels, channels):
+        """What the head reads, (B, C, H, W), of the ``channels`` that the stem reads."""
         emb = F.silu(self.time(self._waves(t, x)) + self.label(labels))
-        h, skips = self.stem(x), []
+        h, skips = self.stem(channels), []
         for level, blocks in enumerate(self.down):
             h = self.shrink[level - 1](h) if level else h
             for block in blocks:
@@ -138,7 +147,7 @@ class UNet(nn.Module):
             for block in blocks:
                 h = block(torch.cat([h, skips.pop()], dim=1), emb)
             h = self.grow[level - 1](h) if level else h
-        return self.head(h)
+        return h
 
     def _waves(self, t, x):
         """Sine and cosine of ``t`` at 32 frequencies, (B, 64); half precision cannot tell 999 from 1000."""

@@ -33,10 +33,12 @@ from .arguments import (
 from .bound import elbo_weights
 from .diffusion import simple_loss
 from .networks import VAE, SpriteClassifier, UNet, require_channels
+from .predictors import PaletteUNet, palette_of
 from .schedules import NoiseSchedule, require_schedule
 from .training import load_average, save_pretrained, train
 
 CHANNELS = (24, 48, 72)
+DENOISERS = ("unet", "palette")
 
 
 def noise_prediction_loss(
@@ -153,6 +155,7 @@ def train_sprites(
     weighting="simple",
     seed=0,
     threads=None,
+    compiled=False,
     cache=None,
     out="runs",
     name="sprites",
@@ -165,8 +168,8 @@ def train_sprites(
 
     Parameters
     ----------
-    network : {"unet", "vae", "classifier"}
-        Noise predictor, cheap generator, or features.
+    network : {"unet", "palette", "vae", "classifier"}
+        Noise predictor, one that names the colours of the set, cheap generator, or features.
     source, cache
         As in :func:`dgm_helpers.sprites.load_sprites`.
     epochs, batch_size, lr, ema_decay
@@ -185,6 +188,8 @@ def train_sprites(
         Of the first weights and of all other randomness; the global random state is left alone.
     threads : int, optional
         Processor threads of this run. With another number, a continued run ends with other last digits.
+    compiled : bool
+        Whether to compile the network: a third faster, after minutes of compiling; needs a C++ compiler.
     out, name : path, str
         The run's folder is ``out/name``; ``name`` is also that of its files.
     progress : bool
@@ -203,17 +208,18 @@ def train_sprites(
     OSError
         If the data cannot be read, or the folder cannot be written; both before the first step.
     """
-    require_choice("network", network, ("unet", "vae", "classifier"))
+    require_choice("network", network, (*DENOISERS, "vae", "classifier"))
     require_choice("split", split, sprites.SPLITS)
     require_choice("weighting", weighting, ("simple", "elbo"))
     channels = tuple(require_channels(channels))
-    if network != "unet" and (channels, weighting) != (CHANNELS, "simple"):
+    if network not in DENOISERS and (channels, weighting) != (CHANNELS, "simple"):
         got = f"channels = {channels} and weighting = {weighting!r} for {network!r}"
-        raise ValueError(f"channels and weighting are those of the network 'unet', got {got}")
+        raise ValueError(f"channels and weighting are those of 'unet' and 'palette', got {got}")
     epochs, batch_size = require_int("epochs", epochs, 1), require_int("batch_size", batch_size, 1)
     lr = require_number("lr", lr, above=0)
     ema_decay = require_number("ema_decay", ema_decay, least=0, below=1)
     mirror, progress = require_bool("mirror", mirror), require_bool("progress", progress)
+    compiled = require_bool("compiled", compiled)
     seed = require_int("seed", seed, 0, 2**63 - 1)
     if distinct is not None:
         distinct = require_int("distinct", distinct, 1)
@@ -230,8 +236,10 @@ def train_sprites(
             distinct = require_int("distinct", distinct, 1, len(training))
             rows = torch.arange(len(training), device=seen[0].device) % distinct
             shown = tuple(x[rows] for x in seen)
-        model, loss, measure, unit = _network(network, len(data.classes), channels, weighting, seed)
+        model, loss, measure, unit = _network(network, training, channels, weighting, seed)
         model.to(seen[0])
+        if compiled:
+            model.compile()
         compared = {
             "held_out": [x[: None if network == "classifier" else 256] for x in unseen],
             "train": [x[:256] for x in seen],
@@ -241,7 +249,7 @@ def train_sprites(
             "data_sha256": data.sha256,
             "split": split,
             "mirror": mirror,
-            **({"weighting": weighting} if network == "unet" else {}),
+            **({"weighting": weighting} if network in DENOISERS else {}),
             **({} if distinct is None else {"distinct": distinct}),
             "seed": seed,
             "network": model.config,
@@ -269,6 +277,7 @@ def train_sprites(
         "parameters": sum(p.numel() for p in model.parameters()),
         "pictures": {"train": len(training), "held_out": len(held_out)},
         "steps": info["number"],
+        "compiled": compiled,
         "seconds": sum(entry["seconds"] for entry in info["history"]),
     }
     weights = run / f"{name}.safetensors"
@@ -300,15 +309,20 @@ def _threads(n):
         torch.set_num_threads(before)
 
 
-def _network(network, n_classes, channels, weighting, seed):
+def _network(network, data, channels, weighting, seed):
     """A new network, its loss, its measure, and what that measures; the first weights are those of the seed."""
+    n_classes = len(data.classes)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        if network == "unet":
+        if network in DENOISERS:
             noise = {"schedule": NoiseSchedule.linear()}
             loss = partial(noise_prediction_loss, weighting=weighting, **noise)
             measure = partial(mean_noise_prediction_loss, **noise)
-            return UNet(channels, n_classes), loss, measure, "loss"
+            if network == "unet":
+                return UNet(channels, n_classes), loss, measure, "loss"
+            model = PaletteUNet(channels, n_classes, len(palette_of(data.images)[0]))
+            model.set_palette(data.images)
+            return model, loss, measure, "loss"
         if network == "vae":
             return VAE(n_classes=n_classes), negative_elbo_loss, mean_negative_elbo, "loss"
         return SpriteClassifier(n_classes=n_classes), classification_loss, accuracy, "accuracy"

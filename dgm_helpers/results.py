@@ -159,8 +159,8 @@ def row_name(recipe):
     """The name of a row, from the recipe of its pictures; None stands for the noise floor.
 
     Recipes are those of :meth:`dgm_helpers.evaluation.Denoiser.recipe`.
-    Such as "ddim-20", "train", "es-vae-200-ddpm-50" (early stopping at t = 200) or "scaled-1.005-ddim-20"
-    (epsilon scaling).
+    Such as "ddim-20", "train", "es-vae-200-ddpm-50" (early stopping at t = 200), "scaled-1.005-ddim-20"
+    (epsilon scaling) or "guided-2-quadratic-ddim-20".
     """
     if recipe is None:
         return "real"
@@ -171,6 +171,8 @@ def row_name(recipe):
         parts.append(f"es-{Path(recipe['proposals']).stem.split('-')[0]}-{recipe['stop_at']}")
     if recipe["eps_scale"] is not None:
         parts.append(f"scaled-{recipe['eps_scale']}")
+    if "guidance" in recipe:
+        parts.append(f"guided-{recipe['guidance']:g}")
     if "spacing" in recipe:
         parts.append(recipe["spacing"])
     if recipe["steps"]:
@@ -199,7 +201,15 @@ def load_rows(n):
         recipe = record["recipe"] or {}
         return bool(recipe), *(
             str(recipe.get(key) or "").zfill(4)
-            for key in ("proposals", "eps_scale", "sampler", "stop_at", "steps")
+            for key in (
+                "proposals",
+                "eps_scale",
+                "guidance",
+                "spacing",
+                "sampler",
+                "stop_at",
+                "steps",
+            )
         )
 
     folder = FOLDER / "fid"
@@ -263,10 +273,8 @@ def row_table(rows):
                 if floor
                 else f"{distance:.3g} ({low:.3g}–{high:.3g})"
             )
-        calls, seconds = (
-            (row.get("recipe") or {}).get("steps", ""),
-            row.get("seconds_per_picture", 0),
-        )
+        recipe, seconds = row.get("recipe") or {}, row.get("seconds_per_picture", 0)
+        calls = recipe["steps"] * (1 + ("guidance" in recipe)) if "steps" in recipe else ""
         lines.append([title, calls, f"{1000 * seconds:.0f}" if seconds else "", *cells])
     return table(["", "evaluations", "ms", *KINDS.values()], lines)
 

@@ -34,8 +34,9 @@ from .arguments import (
     require_path,
 )
 from .networks import VAE, ScoreMLP, SpriteClassifier, UNet
+from .predictors import PaletteUNet
 
-NETWORKS = {network.__name__: network for network in (UNet, ScoreMLP, VAE, SpriteClassifier)}
+NETWORKS = {kind.__name__: kind for kind in (UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier)}
 
 
 def _digest(tensors, info):

@@ -31,6 +31,7 @@ from dgm_helpers import (
     evaluation,
     networks,
     plots,
+    predictors,
     recipes,
     results,
     samplers,
@@ -273,6 +274,11 @@ ROOMS = {
     "ddim_step": Call(
         samplers.ddim_step,
         core(**SCHEDULED, x_t=data, eps=data, t=TIMES, s=EARLIER, noise=data, eta=0.5),
+        like("x_t"),
+    ),
+    "multistep, called": Call(
+        lambda **a: samplers.multistep()(**a),
+        core(**SCHEDULED, x_t=data, eps=data, t=5, s=3),
         like("x_t"),
     ),
     "sample_ddpm": Call(
@@ -534,6 +540,7 @@ UNET, VAE_, CLASSIFIER = (
     networks.VAE(latent=2, width=2).eval(),
     networks.SpriteClassifier(4).eval(),
 )
+PALETTE_UNET = predictors.PaletteUNet((8, 8, 8), n_colors=2).eval()
 MLP, LEVELLED = (
     networks.ScoreMLP(width=4, depth=1),
     networks.ScoreMLP(width=4, depth=1, conditional=True),
@@ -582,6 +589,34 @@ OTHERS = {
     ),
     "UNet.for_labels, called": Call(
         UNET.for_labels(LABELS), of(x_t="pictures", t=5), like("x_t"), also=("x", "labels"), ease=4
+    ),
+    "PaletteUNet": Call(
+        lambda **a: list(predictors.PaletteUNet(**a).config.values()),
+        of(channels=(8, 8, 16), n_classes=2, n_colors=3),
+        endless=("n_classes",),
+        ease=4,
+    ),
+    "PaletteUNet.forward": Call(
+        PALETTE_UNET.forward, of(x="pictures", t=TIMES, labels=LABELS), like("x"), ease=4
+    ),
+    "palette_of": Call(
+        predictors.palette_of, lambda dtype: {"images": np.zeros((2, 4, 4, 3), np.uint8)}
+    ),
+    "palette_predictor": Call(
+        lambda **a: predictors.palette_predictor(**a)(pictures(), TIMES),
+        lambda dtype: {
+            **SCHEDULED,
+            "colors": torch.tensor([[-1.0, 0, 1], [1, 1, 1]]),
+            "shares": torch.tensor([0.25, 0.75]),
+        },
+    ),
+    "affine_predictor": Call(
+        lambda **a: predictors.affine_predictor(**a)(data(torch.float32), TIMES),
+        core(**SCHEDULED, x0=data),
+    ),
+    "memoriser": Call(
+        lambda **a: predictors.memoriser(**a)(data(torch.float32), TIMES),
+        core(**SCHEDULED, x0=data),
     ),
     "ScoreMLP": Call(
         lambda **a: networks.ScoreMLP(**a).config["dim"],
@@ -1242,6 +1277,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 MAKES_WEIGHTS = {
     "UNet",
+    "PaletteUNet",
     "ScoreMLP",
     "VAE",
     "SpriteClassifier",

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dgm_helpers import evaluation, results, sprites
 from dgm_helpers.__main__ import main
 from dgm_helpers.arguments import seeded
+from dgm_helpers.diffusion import simple_loss
 from dgm_helpers.fid import fid
 from dgm_helpers.networks import UNet
+from dgm_helpers.predictors import palette_of, palette_predictor
 from dgm_helpers.samplers import clipped, sample_ddim
 from dgm_helpers.schedules import NoiseSchedule
 from dgm_helpers.training import load_pretrained, save_pretrained
@@ -88,6 +91,9 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
     run("a", "--steps", "2", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
     assert results.load("generated-es-pca-0-4", tmp_path / "a")["recipe"]["steps"] == 0
     assert results.load("generated-es-pca-10-ddpm-2-4", tmp_path / "a")["recipe"]["stop_at"] == 10
+    run("a", "--sampler", "multistep", "--steps", "2", "--guidance", "2", "--spacing", "quadratic")
+    guided = results.load("generated-guided-2-quadratic-multistep-2-4", tmp_path / "a")
+    assert guided["recipe"]["guidance"] == 2 and guided["recipe"]["spacing"] == "quadratic"
     run("a", "--sampler", "real")
     assert results.load("generated-real-4", tmp_path / "a")["features"]["pca"]["fid"] > 0
 
@@ -137,6 +143,15 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
             "--steps must not be given with 'train', got 20",
         ),
         (
+            ["--sampler", "real", "--guidance", "2"],
+            "--guidance must not be given with 'real', got 2.0",
+        ),
+        (["--guidance", "inf"], "--guidance must be a finite number, got inf"),
+        (
+            ["--sampler", "multistep", "--proposals", "pca", "--stop-at", "50"],
+            "--proposals must not be given with 'multistep', got pca",
+        ),
+        (
             ["--sampler", "real", "--eps-scale", "1.1"],
             "--eps-scale must not be given with 'real', got 1.1",
         ),
@@ -155,9 +170,95 @@ def test_senseless_rows_are_refused_before_any_picture(
     assert not list(tmp_path.rglob("*/*"))
 
 
+def test_guidance_mixes_the_estimates_with_and_without_the_class():
+    denoiser = evaluation.Denoiser()
+    labels = torch.tensor([0, 3])
+
+    def drawn(**options):
+        recipe = denoiser.recipe("ddim", steps=2, **options)
+        return denoiser.batch_drawer(recipe)(labels, seeded(0))
+
+    plain = drawn()
+    assert torch.allclose(drawn(guidance=1), plain, atol=1e-5)
+    anything = torch.full_like(labels, denoiser.model.n_classes)
+    start = clipped(denoiser.model.for_labels(anything), denoiser.schedule), denoiser.schedule
+    wanted = sample_ddim(*start, evaluation.noise(2, seeded(0)), steps=2)
+    assert torch.allclose(drawn(guidance=0), wanted, atol=1e-5)
+    assert not torch.allclose(drawn(guidance=3), plain, atol=1e-3)
+
+
+def test_yardsticks_are_recorded_beside_the_network(tmp_path, weights, monkeypatch):
+    short = NoiseSchedule.linear(20, 0.005, 0.5)  # 1,000 steps would take a minute
+    monkeypatch.setattr(NoiseSchedule, "linear", classmethod(lambda cls: short))
+    monkeypatch.setattr(evaluation, "YARDSTICK_TIMES", (1, 10))
+    main(["evaluate", "yardsticks", "--weights", weights, "--n", "3", "--out", str(tmp_path)])
+    record = results.load("yardsticks-net", tmp_path)
+    assert record["predictors"].keys() == {"network", "palette", "affine", "memoriser"}
+    first = {name: found["loss"][0] for name, found in record["predictors"].items()}
+    assert first["palette"] < min(first["affine"], first["network"])
+    assert first["network"] == pytest.approx(1, abs=0.1)  # untrained: its answer is zero
+    bits = {name: record["predictors"][name]["large"] for name in ("palette", "affine")}
+    assert bits["palette"]["bits_per_value"] < bits["affine"]["bits_per_value"]
+    # by hand, for one of them
+    denoiser = evaluation.Denoiser(weights)
+    x0, _ = denoiser.held_out_pictures(3, 0)
+    noise = torch.randn(x0.shape, generator=seeded(evaluation.part_seed(0, 10)))
+    colors = palette_of(denoiser.train.images)
+    eps_model = clipped(palette_predictor(short, *colors), short)
+    again = simple_loss(eps_model, short, x0, 10, noise).mean().item()
+    assert record["predictors"]["palette"]["loss"][1] == pytest.approx(again, rel=1e-5)
+
+
+def test_exported_folders_have_the_same_classes_and_no_picture_of_the_training(
+    tmp_path, weights, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = ["--weights", weights, "--steps", "1", "--batch", "20", "--n", "60"]
+    main(["evaluate", "export", *options, "--out", "sets"])
+    sides = {
+        name: np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+        for name in ("generated", "real")
+        if (folder := tmp_path / "sets" / name)
+    }
+    assert sides["generated"].shape == sides["real"].shape == (60, 16, 16, 3)
+    denoiser = evaluation.Denoiser(weights)
+    shown = {image.tobytes() for image in denoiser.train.images}
+    real = {image.tobytes() for image in sides["real"]}
+    assert len(real) == 60 and not shown & real
+    # the labels that draw_batch was given, counted against those of the real pictures
+    given = []
+    evaluation.draw_pictures(
+        lambda labels, generator: given.append(labels) or torch.zeros(len(labels), 3, 16, 16),
+        denoiser.train.tensors()[1],
+        {"batch": 20, "seed": 0},
+        n=60,
+        folder=tmp_path / "counted",
+    )
+    images, labels = denoiser.unseen_pictures(60)
+    label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    found = [label_of[image.tobytes()] for image in sides["real"]]
+    assert (
+        np.bincount(found, minlength=5).tolist() == torch.cat(given).bincount(minlength=5).tolist()
+    )
+
+
+def test_exports_are_refused_before_any_picture(tmp_path, weights, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("kept", encoding="utf-8")
+    start = ["evaluate", "export", "--weights", weights]
+    with pytest.raises(SystemExit, match="--out must be a new or empty folder, got full"):
+        main([*start, "--out", "full"])
+    few = sprites.load_sprites().subset(np.arange(40))
+    monkeypatch.setattr(evaluation, "generate_sprites", lambda n, seed: (few.images, few.labels, 0))
+    with pytest.raises(SystemExit, match=r"--n must leave enough .* got \d+ of class 'human' for"):
+        main([*start, "--n", "2000", "--out", "new"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "net.safetensors"]
+
+
 @pytest.mark.parametrize("kind", ["vae-generated", "classifier-generated"])
 def test_networks_of_another_kind_are_one_line(kind, tmp_path):
-    for measure in ("fid", "bound", "copies"):
+    for measure in ("fid", "bound", "yardsticks", "copies"):
         with pytest.raises(
             SystemExit, match=f"^error: --weights must hold a UNet, got {kind}, which holds a "
         ):
@@ -186,7 +287,12 @@ def test_weights_say_which_data_trained_them(settings, message, tmp_path):
 def test_evaluations_are_called_with_keywords_and_name_their_own_arguments(
     weights, tmp_path, few_features
 ):
-    for call in (evaluation.record_distances, evaluation.record_copies, evaluation.record_bound):
+    for call in (
+        evaluation.record_distances,
+        evaluation.record_copies,
+        evaluation.record_bound,
+        evaluation.record_yardsticks,
+    ):
         with pytest.raises(ValueError, match="^n must be an int in "):
             call(weights, n=0, out=tmp_path / "out")
         with pytest.raises(TypeError, match="^batch must be an int of at least 1, got float 2.0"):

@@ -417,7 +417,7 @@ def test_only_so_many_pictures_are_shown(few, tmp_path, monkeypatch):
         (
             {"network": "resnet"},
             ValueError,
-            "network must be one of 'unet', 'vae', 'classifier', got str 'resnet'",
+            "network must be one of 'unet', 'palette', 'vae', 'classifier', got str 'resnet'",
         ),
         ({"network": None}, ValueError, "network must be one of"),
         ({"split": "by group"}, ValueError, "split must be one of 'group', 'random', got"),
@@ -438,7 +438,7 @@ def test_only_so_many_pictures_are_shown(few, tmp_path, monkeypatch):
         (
             {"network": "vae", "channels": (8, 8, 8)},
             ValueError,
-            "channels and weighting are those of the network 'unet'",
+            "channels and weighting are those of 'unet' and 'palette'",
         ),
         (
             {"network": "classifier", "weighting": "elbo"},

@@ -201,6 +201,7 @@ RECIPE = {"sampler": "ddim", "steps": 20, "proposals": None, "stop_at": None, "e
         (RECIPE, "ddim-20"),
         ({**RECIPE, "spacing": "quadratic"}, "quadratic-ddim-20"),
         ({**RECIPE, "eps_scale": 1.005}, "scaled-1.005-ddim-20"),
+        ({**RECIPE, "guidance": 2.0, "sampler": "multistep"}, "guided-2-multistep-20"),
         ({**RECIPE, "proposals": "pca", "stop_at": 0, "steps": 0}, "es-pca-0"),
         (
             {

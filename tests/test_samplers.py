@@ -1,5 +1,6 @@
 """The samplers against exact oracles: Gaussian data, where DDIM is an affine map, and a Gaussian mixture."""
 
+import itertools
 import math
 from functools import partial
 
@@ -18,6 +19,7 @@ from dgm_helpers.samplers import (
     epsilon_scaled,
     guided,
     invert_ddim,
+    multistep,
     reverse_process,
     sample_ddim,
     sample_ddpm,
@@ -827,3 +829,48 @@ def test_epsilon_scaling_divides_the_noise_estimate():
 def test_epsilon_scaling_by_other_numbers_is_refused(scale):
     with pytest.raises(ValueError, match="scale must be a finite number above 0, got"):
         epsilon_scaled(mixture_eps, scale)
+
+
+def test_multistep_is_of_second_order_on_the_exact_flow():
+    # Gaussian data: the flow multiplies the distance from the mean by the ratio of standard deviations
+    x = normal(5, 2, seed=8)
+    a = SCHEDULE.alpha_bar
+    sd = (VARIANCE * a + 1 - a).sqrt()
+
+    def error(step, n):
+        taus = [900 - 800 * i // n for i in range(n + 1)]
+        *_, last = reverse_process(gaussian_eps, SCHEDULE, x, taus, step)
+        flow = a[100].sqrt() * MEAN + (x - a[900].sqrt() * MEAN) * sd[100] / sd[900]
+        return (last.x - flow).abs().max().item()
+
+    for step, low, high in ((lambda: ddim_step, 0.8, 1.3), (multistep, 1.7, 2.4)):
+        errors = [error(step(), n) for n in (40, 80, 160)]
+        for coarse, fine in itertools.pairwise(errors):
+            assert low < math.log2(coarse / fine) < high
+    assert error(multistep(), 20) < error(ddim_step, 40)
+
+
+def test_first_and_last_step_of_multistep_are_those_of_ddim():
+    x = normal(4, 2, seed=9)
+    for taus in ([700, 300], [700, 0]):
+        ends = [
+            [*reverse_process(mixture_eps, SCHEDULE, x, taus, step)][-1].x
+            for step in (ddim_step, multistep())
+        ]
+        torch.testing.assert_close(*ends, atol=1e-12, rtol=1e-12)
+
+
+def test_multistep_matches_its_published_form():
+    # Lu et al. 2022 (DPM-Solver++), algorithm 2, in half log-SNR and exponentials
+    x, taus, last = normal(4, 2, seed=10), [900, 600, 350, 100], None
+    wanted = x
+    for t, s in itertools.pairwise(taus):
+        alpha, sigma = SCHEDULE.alpha_bar.sqrt(), (1 - SCHEDULE.alpha_bar).sqrt()
+        lam = (alpha / sigma).log()
+        h = lam[s] - lam[t]
+        x0 = (wanted - sigma[t] * mixture_eps(wanted, torch.full((4,), t))) / alpha[t]
+        D = x0 if last is None else (1 + h / (2 * last[1])) * x0 - h / (2 * last[1]) * last[0]
+        wanted = sigma[s] / sigma[t] * wanted - alpha[s] * torch.expm1(-h) * D
+        last = x0, h
+    *_, end = reverse_process(mixture_eps, SCHEDULE, x, taus, multistep())
+    torch.testing.assert_close(end.x, wanted, atol=1e-10, rtol=1e-10)
