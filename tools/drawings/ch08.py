@@ -50,8 +50,8 @@ def by_parts():
     figure, ax = canvas(6.7, 1.5)
     steps = (
         (0.85, r"$\mathrm{E}[\mathbf{s}\cdot\nabla\log p]$", "holds the\nunknown score"),
-        (2.5, r"$\int \mathbf{s}\cdot\nabla p$", "$p\\,\\nabla\\log p = \\nabla p$"),
-        (4.15, r"$-\int p\,\mathrm{tr}\,\nabla\mathbf{s}$", "by parts; nothing\nis left far out"),
+        (2.5, r"$\int\;\mathbf{s}\cdot\nabla p$", "$p\\,\\nabla\\log p = \\nabla p$"),
+        (4.15, r"$-\int\;p\,\mathrm{tr}\,\nabla\mathbf{s}$", "by parts; nothing\nis left far out"),
         (5.85, r"$-\mathrm{E}[\mathrm{tr}\,\nabla\mathbf{s}]$", "a mean\nover the data"),
     )
     for i, (x, formula, words) in enumerate(steps):

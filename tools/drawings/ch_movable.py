@@ -9,7 +9,17 @@ import torch
 import dgm_helpers as dgm
 
 from .hand import BLUE, GREY, INK, ORANGE, drawing
-from .movable_data import EARLY_STOP, LINE, ONE_FEATURE, ONE_PIXEL, SCHEDULE, STEP_BACK, plane
+from .movable_data import (
+    EARLY_STOP,
+    FIT_GAUSSIAN,
+    GAUSSIAN_DIVERGENCE,
+    LINE,
+    ONE_FEATURE,
+    ONE_PIXEL,
+    SCHEDULE,
+    STEP_BACK,
+    plane,
+)
 
 schedule = dgm.NoiseSchedule.linear(*SCHEDULE.values())  # T, beta_1 and beta_T
 
@@ -78,6 +88,52 @@ def step_back():
     right.loglog(beta, divergence(beta), "o", color=ORANGE)
     right.set(title="divergence, nats", xlabel=r"$\beta$")
     right.minorticks_off()
+    return figure
+
+
+@drawing
+def gaussian_divergence():
+    """Two Gaussians, the integrand of their divergence, and the divergence against the variance of p."""
+    shift, variance = GAUSSIAN_DIVERGENCE.values()
+    x = grid(-4, 4)
+    q, p = (
+        line_mixture([1.0], [m], [v]).log_prob(x[:, None]) for m, v in ((0, 1), (shift, variance))
+    )
+    figure, (bells, integrand, nats) = panels(1.2, 1.2, 1, height=2.5)
+    bells.plot(x, q.exp(), color=BLUE, label="$q$")
+    bells.plot(x, p.exp(), color=ORANGE, label="$p$")
+    bells.set(title="the densities", xlabel="$x$", xticks=range(-4, 5, 2), ylim=(0, None))
+    excess = q.exp() * (q - p)
+    for part, color in ((excess.clamp(min=0), BLUE), (excess.clamp(max=0), ORANGE)):
+        integrand.fill_between(x, part, color=color, alpha=0.35, linewidth=0)
+    integrand.plot(x, excess, color=INK, linewidth=1.2)
+    integrand.axhline(0, color=GREY, linewidth=0.8)
+    integrand.set(title=r"$q\,\log(q/p)$", xlabel="$x$", xticks=range(-4, 5, 2))
+
+    def divergence(m1, v1, m2, v2):
+        item = (
+            torch.as_tensor(y, dtype=torch.float64).expand(101)[:, None] for y in (m1, v1, m2, v2)
+        )
+        return dgm.gaussian_kl(*item)
+
+    variances = torch.logspace(-2, 2, 101, base=2, dtype=torch.float64)
+    of_mean = shift**2 / (2 * variances)
+    forward = divergence(0, 1, shift, variances)
+    nats.fill_between(variances, of_mean, color=GREY, alpha=0.4, linewidth=0, label="for the mean")
+    nats.plot(variances, forward, color=INK, label=r"KL$(q\,\Vert\,p)$")
+    nats.plot(
+        variances,
+        divergence(shift, variances, 0, 1),
+        "--",
+        color=INK,
+        linewidth=1.2,
+        label=r"KL$(p\,\Vert\,q)$",
+    )
+    nats.plot(variance, divergence(0, 1, shift, variance)[0], "o", color=ORANGE)
+    nats.set(title="divergence, nats", xlabel="$v_2/v_1$", xscale="log", ylim=(0, 3))
+    nats.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
+    nats.minorticks_off()
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8.5)
     return figure
 
 
@@ -221,6 +277,41 @@ def early_stop():
         yticks=[50, 75, 100],
         xticks=[0, 500, 1000],
     )
+    return figure
+
+
+@drawing
+def fit_gaussian():
+    """A score that is a line at three points, and the loss of score matching along each of its two numbers."""
+    points, mu, c = FIT_GAUSSIAN.values()
+    data = torch.tensor(points, dtype=torch.float64)[:, None]
+    middle, spread = data.mean().item(), data.var(correction=0).item()
+
+    def loss(mu, c):
+        return dgm.exact_score_matching(lambda x: -(x - mu) / c, data).mean().item()
+
+    x = grid(-0.5, 7.5)
+    figure, (line, along_mu, along_c) = panels(1.3, 1, 1, height=2.5)
+    line.axhline(0, color=GREY, linewidth=0.8)
+    line.plot(x, -(x - middle) / spread, "--", color=GREY, label="least loss")
+    line.plot(x, -(x - mu) / c, color=ORANGE, label="$s(x)$")
+    line.vlines(data[:, 0], 0, -(data[:, 0] - mu) / c, color=BLUE, linewidth=1)
+    line.plot(data, 0 * data, "o", color=BLUE, label="data")
+    line.set(title="the score", xlabel="$x$", xticks=range(0, 8, 2), yticks=[-2, 0, 2])
+    line.set(xlim=(-0.5, 7.5), ylim=(-2.6, 2.6))
+    mus, cs = grid(1.5, 4.5).tolist(), grid(2, 14).tolist()
+    best_c = (data - mu).square().mean().item()
+    for ax, name, places, losses, best, here in (
+        (along_mu, r"$\mu$", mus, [loss(m, c) for m in mus], (middle, loss(middle, c)), mu),
+        (along_c, "$c$", cs, [loss(mu, v) for v in cs], (best_c, loss(mu, best_c)), c),
+    ):
+        ax.plot(places, losses, color=ORANGE)
+        ax.plot(*best, "o", color=GREY)
+        ax.plot(here, loss(mu, c), "o", color=ORANGE)
+        ax.set(title=f"loss along {name}", xlabel=name, ylim=(-0.15, 0.4))
+    along_mu.set(xticks=[2, 3, 4])
+    along_c.set(xticks=[2, 6, 10, 14])
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
 
 

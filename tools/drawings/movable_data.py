@@ -17,6 +17,7 @@ FILE = Path(__file__).parent.parent.parent / "book" / "_static" / "movable" / "d
 SCHEDULE = {"T": 1000, "beta1": 1e-4, "betaT": 0.02}
 PIXEL = {"weights": [0.3, 0.7], "means": [-1.0, 1.0], "variances": [0.0, 0.0]}
 STEP_BACK = {"weights": [0.5, 0.5], "means": [-1.0, 1.0], "variances": [0.15, 0.15]}
+GAUSSIAN_DIVERGENCE = {"shift": 1.0, "variance": 0.5}  # of p; q is N(0, 1)
 LINE = {"weights": [0.35, 0.65], "means": [-1.0, 1.0], "variances": [0.03, 0.03]}
 ONE_PIXEL = {"weights": [0.5, 0.5], "means": [-1.0, 1.0], "variances": [0.0, 0.0]}
 ONE_FEATURE = {"shift": 0.3, "spread": 0.6, "n": 12}  # generated against N(0, 1)
@@ -24,6 +25,7 @@ EARLY_STOP = {
     "truth": {"weights": [0.3, 0.7], "means": [-1.0, 0.6], "variances": [0.02, 0.05]},
     "proposal": {"weights": [0.5, 0.5], "means": [-0.8, 0.5], "variances": [0.12, 0.15]},
 }
+FIT_GAUSSIAN = {"points": [1.0, 2.0, 6.0], "mu": 2.0, "c": 3.0}
 
 
 def plane():
@@ -38,10 +40,12 @@ def settings():
         "schedule": SCHEDULE,
         "forward": {"sprite": base64.b64encode(sprite).decode("ascii"), "pixel": PIXEL},
         "step-back": STEP_BACK,
+        "gaussian-divergence": GAUSSIAN_DIVERGENCE,
         "one-pixel": ONE_PIXEL,
         "reverse": LINE,
         "one-feature": ONE_FEATURE,
         "early-stop": EARLY_STOP,
+        "fit-gaussian": FIT_GAUSSIAN,
         "score-field": plane(),
         "langevin": plane(),
         "flow-sde": LINE,

@@ -131,7 +131,14 @@
   /** The integral of f over an evenly spaced grid, at whose ends f has vanished. */
   const integral = (f, grid) => sum(grid.map(f)) * (grid[1] - grid[0]);
   const overlap = (p, q, grid) => integral((x) => Math.min(p(x), q(x)), grid);
-  const divergence = (p, q, grid) => integral((x) => ((y) => (y > 0 ? y * log(y / q(x)) : 0))(p(x)), grid);
+  const excess = (p, q) => (x) => ((y) => (y > 0 ? y * log(y / q(x)) : 0))(p(x)); // the integrand of the divergence
+  const divergence = (p, q, grid) => integral(excess(p, q), grid);
+  /** The divergence of N(m1, v1) from N(m2, v2) in its two parts: the cost of the variance, the cost of the mean. */
+  const gaussianKl = (m1, v1, m2, v2) => [(v1 / v2 - 1 - log(v1 / v2)) / 2, (m1 - m2) ** 2 / (2 * v2)];
+
+  /** The score matching loss of s(x) = -(x - mu) / c in its two parts: the means over the data of s^2 / 2 and of s'. */
+  const squareAbout = (data, mu) => sum(data.map((x) => (x - mu) ** 2)) / data.length;
+  const scoreMatching = (data, mu, c) => [squareAbout(data, mu) / (2 * c ** 2), -1 / c];
 
   /** The least mean squared error at t of an estimate of the noise, for data with the law m, t >= 1. */
   function noiseLoss(m, aT) {
@@ -160,7 +167,8 @@
   const maths = {
     sum, range, uniforms, normals, linearSchedule, snr, timesteps, oneShot, normal, density, mean, variance,
     bestGaussian, diffused, score, epsModel, reverseKernel, ddpmStep, ddimStep, flowStep, langevinStep, levels, density2,
-    score2, integral, overlap, divergence, noiseLoss, lineLoss, frechet, meanEstimate, histogram,
+    score2, integral, overlap, excess, divergence, gaussianKl, squareAbout, scoreMatching, noiseLoss, lineLoss, frechet,
+    meanEstimate, histogram,
   };
   if (typeof module !== "undefined") module.exports = maths;
   else globalThis.movableMaths = maths;
