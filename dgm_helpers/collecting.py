@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 
 ARCHIVES = {".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 MEMBERS, TOTAL_BYTES, NOTEBOOK_BYTES, RATIO, NESTED = 20_000, 2**29, 2**26, 200, 2
+CELLS, CELL_TEXT = 2000, 100_000
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,7 +40,7 @@ UNREADABLE = (
     ValueError,
     MemoryError,
 )
-SKIP = "skip-execution"  # nbclient's tag of a cell that does not run
+SKIP = "skip-execution"  # the tag of a cell that does not run
 
 
 @dataclass
@@ -111,7 +112,8 @@ def _hidden(name):
 def _owner(parts, numbers):
     """The one number of the roster in a name: the last part of a path that holds one decides."""
     for part in reversed(parts):
-        held = {n for n in re.findall(r"[A-Za-z0-9]+", ascii_digits(part)) if n in numbers}
+        words = re.findall(r"[A-Za-z0-9]+", text := ascii_digits(part)) + re.findall(r"\d+", text)
+        held = {word for word in words if word in numbers}
         if held:
             return held.pop() if len(held) == 1 else None
     return None
@@ -192,7 +194,7 @@ def _read_zip(file, prefix, budget, notebooks, notes, depth):
 
 
 def parse(content):
-    """The cells of a notebook: (grade_id or None, cell id, source, attachments) of each.
+    """The cells of a notebook: (grade_id or None, cell id, is it code, source, attachments) of each.
 
     Raises ValueError in one line if it is none. Outputs, points and all other metadata are forgotten.
     """
@@ -203,12 +205,14 @@ def parse(content):
             "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         )
         lab = json.loads(text)
-        cells = lab["cells"]
-        return [_parse_cell(cell) for cell in cells]
+        cells = [_parse_cell(cell) for cell in lab["cells"]]
     except (KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("not a notebook") from None
     except ValueError as error:
         raise ValueError(f"not a notebook: {error}") from None
+    if len(cells) > CELLS or any(len(cell[3]) > CELL_TEXT for cell in cells):
+        raise ValueError(f"more than {CELLS} cells, or {CELL_TEXT} letters in one")
+    return cells
 
 
 def _parse_cell(cell):
@@ -366,7 +370,7 @@ def names(source):
     try:
         text = TransformerManager().transform_cell(source)
         table, tree = symtable.symtable(text, "cell", "exec"), ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except Exception:  # SyntaxError, or whatever breaks Python's or IPython's reader
         return Names()
     top = table.get_symbols()
     bound = {s.get_name() for s in top if s.is_assigned() or s.is_imported()}

@@ -8,7 +8,6 @@ import ast
 import copy
 import csv
 import hashlib
-import html
 import json
 import math
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from . import collecting, handout
 from .collecting import ascii_digits, marked
+from .feedback import feedback
 from .homework import QUESTIONS
 
 ASSIGNMENT = "hw3"
@@ -141,7 +141,7 @@ def grade_class(submissions, roster, out, deadline=None):
 
         if why := open_door():
             print(f"warning: labs run with your rights and network, they cannot be shut in: {why}")
-        release = read_release(out)
+        release = read_labs(out, "release")
         hand_ins, strange, other = collecting.find_hand_ins(submissions, students)
         notes = [("", line) for line in strange]
         add_students(out, students)
@@ -177,15 +177,14 @@ def open_course(out):
         yield
 
 
-def read_release(out):
-    """The labs as handed out: a dictionary from name to notebook, each cell's text one string."""
-    release = {}
-    for path in sorted((out / "release" / ASSIGNMENT).glob("*.ipynb")):
-        lab = json.loads(path.read_text(encoding="utf-8"))
-        for cell in lab["cells"]:
+def read_labs(out, *where):
+    """The labs in a folder of the course: a dictionary from name to notebook, each cell's text one string."""
+    labs = {}
+    for path in sorted(out.joinpath(*where, ASSIGNMENT).glob("*.ipynb")):
+        labs[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        for cell in labs[path.stem]["cells"]:
             cell["source"] = "".join(cell["source"])
-        release[path.stem] = lab
-    return release
+    return labs
 
 
 @contextmanager
@@ -248,9 +247,10 @@ def grade_one(out, number, hand_ins, other, release, running):
         write_submission(out, number, labs, used)
         failed = run_nbgrader(out, number, running)
         ran = [failed] if failed else []
-        for path in sorted((out / "autograded" / number / ASSIGNMENT).glob("*.ipynb")):
-            mark = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("grading", {})
-            ran += [f"{path.stem}, {note}" for note in mark.get("notes", ())]
+        for name, lab in read_labs(out, "autograded", number).items():
+            ran += [
+                f"{name}, {note}" for note in lab["metadata"].get("grading", {}).get("notes", ())
+            ]
         ran += [note for lab in sorted(labs) for note in suspicious(lab, labs[lab])]
         done = {"key": key, "collected": notes, "ran": ran, "used": used, "done": not failed}
         write_state(out, number, done)
@@ -463,7 +463,7 @@ def write_all(out, students, hand_ins, release, notes):
         row["flags"] = len(flags)
         rows.append(row)
         notes += [(number, flag) for flag in flags]
-        page = feedback(out, student, row, columns, given, state)
+        page = feedback(student, row, columns, given, state, read_labs(out, "autograded", number))
         (out / "feedback" / f"{number}.html").write_text(page, encoding="utf-8", errors="replace")
     write_table(out / "grades.csv", rows)
     people = [
@@ -534,16 +534,16 @@ def similar(out, students, release):
         own |= {
             form: f"{path.stem}.{name}" for name, form in forms(path.read_text(encoding="utf-8"))
         }
-    for path in (out / "source" / ASSIGNMENT).glob("*.ipynb"):
-        for cell in marked(json.loads(path.read_text(encoding="utf-8"))).values():
-            own |= {form: "the book's solution" for _, form in forms("".join(cell["source"]))}
+    for lab in read_labs(out, "source").values():
+        for cell in marked(lab).values():
+            own |= {form: "the book's solution" for _, form in forms(cell["source"])}
     given = {
         form for lab in release.values() for c in lab["cells"] for _, form in forms(c["source"])
     }
     groups = defaultdict(set)
     for number in students:
-        for path in (out / "submitted" / number / ASSIGNMENT).glob("*.ipynb"):
-            for grade_id, cell in marked(json.loads(path.read_text(encoding="utf-8"))).items():
+        for lab in read_labs(out, "submitted", number).values():
+            for grade_id, cell in marked(lab).items():
                 if not cell["metadata"]["nbgrader"]["solution"]:
                     continue
                 if cell["cell_type"] == "code":
@@ -562,129 +562,3 @@ def similar(out, students, release):
         for (name, key), group in sorted(groups.items())
         if len(group) > 1 or key in own
     ]
-
-
-TAGS = re.findall(
-    r"\w+",
-    "p br hr em strong code pre ul ol li blockquote table thead tbody tr th td h1 h2 h3 h4 h5 h6 img sub sup div span",
-)
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
-style-src 'unsafe-inline'; script-src {hashes}">
-<title>Homework 3, {number}</title>
-<style>
-body {{ max-width: 50rem; margin: 2rem auto; padding: 0 1rem; font-family: sans-serif; line-height: 1.5 }}
-pre {{ background: #f4f4f4; padding: .6rem; overflow-x: auto; white-space: pre-wrap }}
-table {{ border-collapse: collapse }} td, th {{ padding: .1rem .6rem; text-align: left; border-bottom: 1px solid #ddd }}
-.points {{ font-weight: bold }} .said {{ border-left: 4px solid #b33; padding-left: .6rem }}
-.comment {{ border-left: 4px solid #36c; padding-left: .6rem }} img {{ max-width: 100% }} .macros {{ display: none }}
-</style></head><body>
-<div class="macros">{macros}</div>
-<h1>Homework 3: {name}, {number}</h1>
-{body}
-{scripts}
-</body></html>
-"""
-MATHJAX = """window.MathJax = {
-tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], packages: {"[-]": ["html", "require", "autoload", "noerrors"]}},
-options: {enableMenu: false, enableSpeech: false, enableBraille: false, enableExplorer: false, enableEnrichment: false},
-svg: {fontCache: "local"}};"""
-
-
-def feedback(out, student, row, columns, given, state):
-    """A page that needs no network: points, answers as graded, what the checks said, and comments."""
-    text = html.escape
-    cells = "".join(
-        f"<tr><td>{text(question)}</td><td>{row[question]} of {sum(p for _, p in parts):g}</td></tr>"
-        for question, parts in columns.items()
-    )
-    total = sum(points for parts in columns.values() for _, points in parts)
-    late = f" {row['days_late']} days late." if row["days_late"] else ""
-    body = [f"<p>Handed in: {row['handed_in'] or 'nothing that could be graded'}.{late}</p>"]
-    if row["to_grade_by_hand"]:
-        body.append(f"<p>{row['to_grade_by_hand']} answers are not graded yet.</p>")
-    body += [f"<p>{text(note)}</p>" for note in state.get("collected", ())]
-    body.append(
-        f"<table>{cells}<tr><th>total</th><th>{row['total']} of {total:g}</th></tr></table>"
-    )
-    for path in sorted((out / "autograded" / student.number / ASSIGNMENT).glob("*.ipynb")):
-        lab = json.loads(path.read_text(encoding="utf-8"))
-        body.append(f"<h2>{text(path.stem)}</h2>")
-        heading = ""
-        for cell in lab["cells"]:
-            source = "".join(cell["source"])
-            if title := re.search("^### (Exercise.*)$", source, re.M):
-                heading = f"<h3>{text(title[1])}</h3>"
-            mark = cell["metadata"].get("nbgrader", {})
-            if mark.get("grade_id") or cell["metadata"].get("added"):
-                body.append(
-                    heading + show_cell(cell, source, mark, given.get(mark.get("grade_id"), {}))
-                )
-                heading = ""
-    scripts = [MATHJAX, mathjax()]
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    name = text(f"{student.first_name} {student.last_name}".strip())
-    return PAGE.format(
-        hashes=hashes,
-        number=text(student.number),
-        name=name,
-        macros=text(handout._macros()),
-        body="\n".join(body),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
-    )
-
-
-def _digest(text):
-    import base64
-
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def mathjax():
-    """MathJax in one script, which the book's environment holds; without it formulas stay as they are written."""
-    from importlib.util import find_spec
-
-    spec = find_spec("sphinx-mathjax-offline")
-    if spec is None:
-        return ""
-    path = Path(spec.submodule_search_locations[0]) / "static" / "mathjax" / "tex-svg.js"
-    return path.read_text(encoding="utf-8").replace("</script", "<\\/script")
-
-
-def show_cell(cell, source, mark, grade):
-    """A cell of the page; what a student wrote cannot become a part of it."""
-    parts, text = [], html.escape
-    if cell["cell_type"] == "markdown":
-        parts.append(f'<div dir="auto">{written(source, cell.get("attachments", {}))}</div>')
-    elif not mark.get("locked"):
-        parts.append(f"<pre>{text(source)}</pre>")
-    for output in cell.get("outputs", ()):
-        if output["output_type"] == "error":
-            said = f"{output['ename']}: {output['evalue']}"
-            parts.append(f'<pre class="said">{text(said)}</pre>')
-        elif output["output_type"] == "stream":
-            parts.append(f"<pre>{text(''.join(output['text']))}</pre>")
-        elif picture := output.get("data", {}).get("image/png"):
-            parts.append(f'<img alt="" src="data:image/png;base64,{text("".join(picture))}">')
-    if mark.get("grade") and mark.get("points"):
-        points = "not graded yet" if grade.get("open") else f"{grade.get('score', 0):g}"
-        parts.append(f'<p class="points">Points: {points} of {mark["points"]:g}</p>')
-    if grade.get("comment"):
-        parts.append(f'<div class="comment" dir="auto">{written(grade["comment"], {})}</div>')
-    return "\n".join(parts)
-
-
-def written(source, attachments):
-    """Markdown as HTML that holds text, formulas and pictures of its own, nothing that runs or asks the network."""
-    import bleach
-    from nbconvert.filters import markdown2html
-
-    for name, data in attachments.items():
-        for kind, content in data.items():
-            source = source.replace(f"attachment:{name}", f"data:{kind};base64,{content}")
-    try:
-        page = markdown2html(source)
-    except Exception:  # a parser that breaks on hostile text
-        page = f"<pre>{html.escape(source)}</pre>"
-    return bleach.clean(page, tags=TAGS, attributes={"img": ["src", "alt"]}, protocols=["data"])

@@ -28,10 +28,10 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
 from . import homework
+from .collecting import SKIP
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ("dgm_helpers", "results")
-SKIP = "skip-execution"  # the tag of cells that grading leaves out
 
 CELL_SECONDS, GRACE_SECONDS, LAB_SECONDS = 120, 10, 1800
 STUBBORN = ", and would not stop"
@@ -90,30 +90,42 @@ from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()
 """
 
-# a check that accepts a function which does nothing was tampered with
+# a check that accepts answers which do nothing, or functions that return other numbers, was tampered with
 CANARY = """
-def _canary(names, source, space):
-    def broken(*args, **options):
+def _canary(names, source, space, emptied):
+    kept = {name: space[name] for name in names if name in space}
+    functions = {name: thing for name, thing in kept.items() if hasattr(thing, "__code__")}
+    codes = {name: thing.__code__ for name, thing in functions.items() if not thing.__closure__}
+    moved = []
+
+    def nothing(*args, **options):
         return None
 
-    kept = {name: space[name] for name in names if name in space}
-    codes = {
-        name: thing.__code__ for name, thing in kept.items()
-        if hasattr(thing, "__code__") and not getattr(thing, "__closure__", None)
-    }
+    def move(x):
+        if isinstance(x, (tuple, list)):
+            return type(x)(map(move, x))
+        if isinstance(x, (int, float)) and not isinstance(x, bool) or hasattr(x, "dtype"):
+            moved.append(x)
+            return x * 1.5 + 1
+        return x
+
+    def other(function):
+        return lambda *args, **options: move(function(*args, **options))
+
     try:
-        for name in kept:
-            if name in codes:
-                kept[name].__code__ = broken.__code__
+        for name in kept if emptied else functions:
+            if emptied and name in codes:
+                kept[name].__code__ = nothing.__code__
             else:
-                space[name] = broken
+                space[name] = nothing if emptied else other(kept[name])
         exec(source, space)
     finally:
         for name, code in codes.items():
             kept[name].__code__ = code
         space.update(kept)
+    assert emptied or moved
 
-_canary(%r, %r, globals())
+_canary(%r, %r, globals(), %r)
 """
 
 
@@ -183,7 +195,7 @@ def shut_in(mark, number):
         quiet = subprocess.DEVNULL
         yield manager, {"cwd": str(work / "lab"), "env": env, "stdout": quiet, "stderr": quiet}
     finally:
-        _end_all(mark)
+        _end(_marked(mark))
         _restore(before)
         shutil.rmtree(base, ignore_errors=True)
 
@@ -220,12 +232,18 @@ def _restore(before):
             path.write_bytes(content)
 
 
-def _end_all(mark):
-    """End the processes that a lab left, wherever they hang: each bears its mark."""
+def _end(processes):
+    for process in processes:
+        with suppress(psutil.Error, OSError):
+            process.kill()
+
+
+def _marked(mark):
+    """The processes that a lab left, wherever they hang: each bears its mark."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get("DGM_LAB") == mark:
-                process.kill()
+                yield process
 
 
 class Watch(threading.Thread):
@@ -235,6 +253,7 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.pid, self.work, self.last = pid, work, last
         self.done, self.said, self.cell, self.spent = threading.Event(), "", None, 0.0
+        self.seen = set()
 
     def start_cell(self):
         self.said, self.cell = "", (time.monotonic(), self.spent)
@@ -261,6 +280,7 @@ class Watch(threading.Thread):
         with suppress(psutil.Error, OSError):
             kernel = psutil.Process(self.pid)
             processes = [kernel, *kernel.children(recursive=True)]
+            self.seen.update(processes)
             self.spent = sum(sum(process.cpu_times()[:4]) for process in processes)
             if len(processes) > PROCESSES:
                 self._end(f"started more than {PROCESSES} processes")
@@ -401,6 +421,7 @@ def _attempt(lab, number, running, ended, last, notes):
             finally:
                 watch.done.set()
                 watch.join()
+                _end(watch.seen)
     notes += found
     return None
 
@@ -432,11 +453,13 @@ def _tampered(client, index, cell, answers):
         for node in ast.walk(ast.parse(cell.source))
         if isinstance(node, ast.Name) and node.id in answers
     ]
-    if not names:
-        return ""
-    accepted = client.run_cell(new_code_cell(CANARY % (sorted(set(names)), cell.source)), index)
-    client.nb.cells[index] = cell
-    return "the check accepts a function that does nothing, so it was changed" if accepted else ""
+    for emptied, what in ((True, "an answer that does nothing"), (False, "other numbers, too")):
+        canary = new_code_cell(CANARY % (sorted(set(names)), cell.source, emptied))
+        accepted = names and client.run_cell(canary, index)
+        client.nb.cells[index] = cell
+        if accepted:
+            return f"the check accepts {what}, so it was changed"
+    return ""
 
 
 class RunShutIn(NbGraderPreprocessor):
