@@ -143,7 +143,7 @@ def open_door():
         (Path(base) / "work" / "lab").mkdir(parents=True)
         command = jailed(base, [sys.executable, "-c", ""])
         run = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
-        return (run.stderr.strip().splitlines() or ["unshare failed"])[-1] if run.returncode else ""
+        return (run.stderr.strip().splitlines() or ["unshare failed"])[0] if run.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     finally:

@@ -21,6 +21,9 @@ from dgm_helpers.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = {path.stem: path for path in sorted((ROOT / "tests" / "hostile").glob("*.py"))}
+TWO_MISTAKES = """def my_perturb_input(schedule, x0, t, noise):
+    a = schedule.alpha_bar[t].reshape(-1, *[1] * (x0.ndim - 1))
+    return (a * x0 + (1 - a) * noise).to(x0.dtype)"""
 LAB = json.loads((ROOT / "notebooks" / "01_forward.ipynb").read_text(encoding="utf-8"))
 DEADLINE = datetime.now() + timedelta(hours=1)
 ONE, TWO, THREE, FOUR, FIVE = (f"81010000{n}" for n in range(1, 6))
@@ -419,7 +422,13 @@ def fill(folder):
     # hostile: another's grade, points by hand, ends the kernel
     attack = HOSTILE["gradebook"].read_text(encoding="utf-8") + "\ndouble = lambda x: x"
     ends = "def triple(x):\n    import os\n    os._exit(0)"
+    tampered = {"linear-schedule": solved["linear-schedule"], "perturb-input": TWO_MISTAKES}
+    forward = json.loads(
+        handed_in({**tampered, "perturb-input-test": "pass"}, release=release["01_forward.ipynb"])
+    )
+    forward["cells"].insert(0, {**of(forward)["linear-schedule"], "source": "1 / 0"})
     hostile = {
+        "01_forward.ipynb": json.dumps(forward),
         "../../out/gradebook.db": b"",
         "dgm_helpers/__init__.py": b"raise SystemExit",
         "tiny.ipynb": handed_in({"double": attack, "triple": ends}, release=tiny),
@@ -468,7 +477,7 @@ def test_each_gets_what_the_answers_are_worth(klass):
     nothing = ["0"] * 7
     assert points(klass) == {
         ONE: RIGHT_ROW,
-        TWO: nothing,
+        TWO: ["0", "2", "0", "0", "0", "0", "2"],
         THREE: ["0", "0", "0", "3", "0", "0", "3"],
         FOUR: nothing,
         FIVE: nothing,
@@ -485,7 +494,7 @@ def test_what_a_person_must_see_is_listed(klass):
         "HW_Nobody_123.zip: no number of the roster",
         f"HW_Rad_{FOUR}.rar: cannot be opened here",
         f"{TWO} .*gradebook.db: a path that leads out",
-        f"{TWO} .*without 01_forward",
+        f"{THREE} .*without 01_forward",
         f"{TWO} 02_tiny, triple-test: ended the kernel",
         f"{TWO} 02_tiny, double: uses glob, sqlite3; read it",
         f"{THREE} .*01_forward.ipynb cannot be read: not a notebook",
@@ -502,6 +511,7 @@ def test_the_page_holds_points_messages_and_no_script_of_the_student(klass):
     assert not re.search(r"""<(script|img|link)[^>]*(src|href)=["']?(?!data:)""", page)
     page = (klass / "out" / "feedback" / f"{TWO}.html").read_text(encoding="utf-8")
     assert "ended the kernel" in page and "AssertionError: twice two is four" in page
+    assert re.search(r"AssertionError: [^<]*square root", page)
 
 
 def test_a_second_run_grades_what_is_new_and_keeps_what_a_person_gave(klass, capsys):
