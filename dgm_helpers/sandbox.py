@@ -33,7 +33,7 @@ from .collecting import SKIP
 ROOT = Path(__file__).parent.parent
 PACKAGE = ("dgm_helpers", "results")
 
-CELL_SECONDS, GRACE_SECONDS, LAB_SECONDS = 120, 10, 1800
+CELL_SECONDS, GRACE_SECONDS, LAB_SECONDS = 300, 10, 1800
 STUBBORN = ", and would not stop"
 MEMORY_BYTES, PROCESSES, FILE_BYTES, OUTPUT_BYTES = 6 * 2**30, 64, 2**26, 4 * 2**20
 ATTEMPTS = 4  # a cell that ends the kernel is left out, and the lab runs again

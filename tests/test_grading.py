@@ -403,18 +403,12 @@ def fill(folder):
     }
     tiny, inbox = release["02_tiny.ipynb"], folder / "in"
     inbox.mkdir()
-    solved = {
-        name: re.sub("### (BEGIN|END) SOLUTION", "", "".join(c["source"]))
-        for name, c in of(LAB).items()
-        if name in ("linear-schedule", "perturb-input", "why-one-shot")
-    }
     # right, in every clumsy way: two hand-ins, Persian digits, a zip in a zip, other names, a byte order mark
     helper = "import warnings\ndef helper(x):\n    warnings.warn('stderr')\n    return 2 * x"
     why = {"why": "<script>window.pwned = 1</script> Because $x < 2$."}
     inner = {
-        "lab one.ipynb": b"\xef\xbb\xbf" + handed_in(solved, release=release["01_forward.ipynb"]),
-        "__MACOSX/._lab one.ipynb": b"x",
-        "b/two(1).ipynb": handed_in({**RIGHT, **why}, [helper], tiny),
+        "__MACOSX/._two(1).ipynb": b"x",
+        "b/two(1).ipynb": b"\xef\xbb\xbf" + handed_in({**RIGHT, **why}, [helper], tiny),
     }
     zipped({"in/inner.zip": zipped(inner)}, inbox / "HW_Karimi_۸۱۰۱۰۰۰۰۱ (1).ZIP")
     old = zipped({"x.ipynb": b"{}"}, inbox / f"HW_Karimi_{ONE}.zip")
@@ -422,7 +416,8 @@ def fill(folder):
     # hostile: another's grade, points by hand, ends the kernel
     attack = HOSTILE["gradebook"].read_text(encoding="utf-8") + "\ndouble = lambda x: x"
     ends = "def triple(x):\n    import os\n    os._exit(0)"
-    tampered = {"linear-schedule": solved["linear-schedule"], "perturb-input": TWO_MISTAKES}
+    right = re.sub("### (BEGIN|END) SOLUTION", "", "".join(of(LAB)["linear-schedule"]["source"]))
+    tampered = {"linear-schedule": right, "perturb-input": TWO_MISTAKES}
     forward = json.loads(
         handed_in({**tampered, "perturb-input-test": "pass"}, release=release["01_forward.ipynb"])
     )
@@ -470,7 +465,7 @@ def points(folder):
     return {row["number"]: [row[c] for c in columns] for row in table(folder, "grades.csv")}
 
 
-RIGHT_ROW = ["0", "2", "5", "3", "2", "0", "12"]
+RIGHT_ROW = ["0", "0", "0", "3", "2", "0", "5"]
 
 
 def test_each_gets_what_the_answers_are_worth(klass):
@@ -483,7 +478,7 @@ def test_each_gets_what_the_answers_are_worth(klass):
         FIVE: nothing,
     }
     rows = {row["number"]: row for row in table(klass, "grades.csv")}
-    assert [rows[n]["to_grade_by_hand"] for n in (ONE, TWO)] == ["2", "0"]
+    assert [rows[n]["to_grade_by_hand"] for n in (ONE, TWO)] == ["1", "0"]
     assert [rows[n]["days_late"] for n in (ONE, THREE)] == ["0", "2"]
     assert rows[FIVE]["last_name"] == "'=1+1"
 
@@ -506,7 +501,7 @@ def test_what_a_person_must_see_is_listed(klass):
 
 def test_the_page_holds_points_messages_and_no_script_of_the_student(klass):
     page = (klass / "out" / "feedback" / f"{ONE}.html").read_text(encoding="utf-8")
-    assert "12 of" in page and "&lt;script&gt;window.pwned" in page
+    assert "5 of 22" in page and "&lt;script&gt;window.pwned" in page
     assert "<script>window.pwned" not in page and "default-src 'none'" in page
     assert not re.search(r"""<(script|img|link)[^>]*(src|href)=["']?(?!data:)""", page)
     page = (klass / "out" / "feedback" / f"{TWO}.html").read_text(encoding="utf-8")
@@ -526,16 +521,15 @@ def test_a_second_run_grades_what_is_new_and_keeps_what_a_person_gave(klass, cap
     answers = {"double": "def double(x):\n    return 0", "triple": RIGHT["triple"]}
     zipped({"x.ipynb": handed_in(answers, release=tiny)}, new)
     os.utime(new, (DEADLINE.timestamp() + 200_000,) * 2)
-    grade(klass)
-    out = capsys.readouterr().out
-    assert f"{ONE} Karimi: graded before" in out and f"{TWO} Amini: graded before" in out
-    assert f"{THREE} Sadr: 1 labs graded" in out
-    assert points(klass)[ONE] == [*RIGHT_ROW[:5], "4", "16"]
-    assert points(klass)[THREE] == ["0", "0", "0", "0", "2", "0", "2"]
     # as if it had been killed while it graded the first
     (klass / "out" / "state" / f"{ONE}.json").write_text('{"key": "half"}', encoding="utf-8")
     grade(klass)
-    assert points(klass)[ONE] == [*RIGHT_ROW[:5], "4", "16"]
+    out = capsys.readouterr().out
+    assert f"{TWO} Amini: graded before" in out
+    assert f"{ONE} Karimi: 1 labs graded" in out and f"{THREE} Sadr: 1 labs graded" in out
+    assert points(klass)[ONE] == [*RIGHT_ROW[:5], "4", "9"]
+    assert points(klass)[TWO] == ["0", "2", "0", "0", "0", "0", "2"]
+    assert points(klass)[THREE] == ["0", "0", "0", "0", "2", "0", "2"]
     lines = [row["what"] for row in table(klass, "needs-a-person.csv") if row["number"] == ONE]
     assert any("graded by hand, then run again, look once more: why" in line for line in lines)
 
