@@ -763,6 +763,8 @@ def exercises():
         }
         for name in by_id.keys() - {name for name in by_id if name.endswith("-test")}:
             test = by_id[f"{name}-test"]
+            if "dgm.work." in "".join(test["source"]):
+                continue  # no function, but what a cell made: test_work
             output = "".join("".join(part["text"]) for part in test["outputs"])
             source = "".join(by_id[name]["source"])
             lines = "\n".join(ast.unparse(node) for node in imports)
