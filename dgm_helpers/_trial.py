@@ -118,7 +118,8 @@ def refusal(fn, error, more=""):
             line = linecache.getline(code.co_filename, at.tb_lineno).strip()
             place = f" (in the line: {line})" if line else ""
         at = at.tb_next
-    return f"your function raised {type(error).__name__}: {error}{more}{place}"
+    said = " ".join(str(error).split())[:300]  # one line
+    return f"your function raised {type(error).__name__}: {said}{more}{place}"
 
 
 def _run(work, taken):

@@ -763,8 +763,6 @@ def exercises():
         }
         for name in by_id.keys() - {name for name in by_id if name.endswith("-test")}:
             test = by_id[f"{name}-test"]
-            if "dgm.work." in "".join(test["source"]):
-                continue  # no function, but what a cell made: test_work
             output = "".join("".join(part["text"]) for part in test["outputs"])
             source = "".join(by_id[name]["source"])
             lines = "\n".join(ast.unparse(node) for node in imports)
@@ -1371,6 +1369,13 @@ def test_a_notebook_shows_one_line_without_the_source_of_the_check(capsys):
         "NotImplementedError: this exercise is not solved yet",
         "AssertionError: your function calls exit or quit: return instead",
     ]
+
+
+def test_a_long_error_becomes_one_line():
+    def fails(*_):
+        raise ValueError("first\nsecond\n" + 10_000 * "x")
+
+    assert "raised ValueError: first second xxx" in refused(fails)
 
 
 def test_the_line_of_an_answer_that_fails_is_shown():
