@@ -1,5 +1,6 @@
 """Hostile and clumsy hand-ins, collected and graded: none costs another student, gains a point, or stops the class."""
 
+import ast
 import csv
 import hashlib
 import io
@@ -101,6 +102,38 @@ def commands(process):
 def test_the_limits_hold_where_a_kernel_cannot_be_shut_in(name, monkeypatch):
     monkeypatch.setattr(sandbox, "open_door", lambda: "as on another system")
     test_a_hostile_answer_gains_nothing_and_costs_nothing_else(name, monkeypatch)
+
+
+FUNCTIONS = """
+import math, matplotlib.pyplot as plt, numpy as np, torch
+import dgm_helpers as dgm
+schedule = dgm.NoiseSchedule.linear()
+"""
+
+
+def test_no_right_answer_is_taken_for_tampering():
+    """The check of every function in the labs, after the book's solution: it refuses what the grader tries next."""
+    tried = 0
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        marks, space = of(json.loads(path.read_text(encoding="utf-8"))), {"__name__": path.stem}
+        exec(FUNCTIONS, space)
+        for name in marks:
+            test = "".join(marks[name]["source"])
+            solution = "".join(marks[name.removesuffix("-test")]["source"])
+            if solution == test or "checks." not in test or not is_function(solution):
+                continue
+            exec(solution, space)
+            exec(test, space)
+            names = sorted(sandbox.bound_names(solution) & set(re.findall(r"\w+", test)))
+            for emptied in (True, False):
+                with pytest.raises(AssertionError):
+                    exec(sandbox.CANARY % (names, test, emptied), space)
+            tried += 1
+    assert tried >= 15
+
+
+def is_function(source):
+    return all(isinstance(statement, ast.FunctionDef) for statement in ast.parse(source).body)
 
 
 def test_a_package_that_a_lab_has_changed_is_put_back(tmp_path, monkeypatch):
