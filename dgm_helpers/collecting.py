@@ -28,6 +28,9 @@ from pathlib import Path, PurePosixPath
 ARCHIVES = {".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 MEMBERS, TOTAL_BYTES, NOTEBOOK_BYTES, RATIO, NESTED = 20_000, 2**29, 2**26, 200, 2
 CELLS, CELL_TEXT = 2000, 100_000
+TAG = re.compile(
+    r"<(?=[A-Za-z/!?])"
+)  # with a blank after it a browser, Formgrader's too, shows it as text
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -221,11 +224,17 @@ def _parse_cell(cell):
     mark = cell.get("metadata", {}).get("nbgrader", {})
     grade_id = mark.get("grade_id") if isinstance(mark, dict) else None
     pictures = {
-        str(name): {k: v for k, v in data.items() if k.startswith("image/") and isinstance(v, str)}
+        str(name): {kind: text for kind, text in data.items() if is_picture(kind, text)}
         for name, data in (cell.get("attachments") or {}).items()
     }
     code = cell.get("cell_type") == "code"
     return str(grade_id) if grade_id else None, str(cell.get("id")), code, source, pictures
+
+
+def is_picture(kind, text):
+    """Whether a picture of a notebook is one: it becomes a part of the pages that show it."""
+    known = kind in ("image/png", "image/jpeg", "image/gif") and isinstance(text, str)
+    return known and re.fullmatch(r"[A-Za-z0-9+/=\s]*", text) is not None
 
 
 def sort_labs(notebooks, release):
@@ -295,7 +304,8 @@ def rebuild(released, cells):
         if grade_id in answers:
             *_, source, pictures = answers[grade_id]
             cell["source"] = source
-            if cell["cell_type"] == "markdown" and pictures:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = TAG.sub("< ", source)
                 cell["attachments"] = pictures
         lab["cells"].append(cell)
     leave_out(lab)

@@ -7,6 +7,7 @@ read only, and an empty folder; no solutions, no grades, no other student, no ne
 
 import ast
 import functools
+import hashlib
 import os
 import shutil
 import signal
@@ -28,7 +29,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
 from . import homework
-from .collecting import SKIP
+from .collecting import SKIP, is_picture
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ("dgm_helpers", "results")
@@ -153,7 +154,7 @@ def open_door():
 class ShutInKernel(AsyncKernelManager):
     """A kernel of this Python in the sandbox ``base``, reached through sockets in its folder ``work``."""
 
-    base = None
+    base = package = None
 
     def format_kernel_cmd(self, extra_arguments=None):
         limits = LIMITS % (None if open_door() else PROCESSES)
@@ -166,7 +167,6 @@ def shut_in(mark, number):
     """Make a sandbox: gives a kernel manager, and the arguments that start its kernel; ends all that is left over."""
     base = Path(tempfile.mkdtemp(prefix="dgm-"))
     work, package = base / "work", ROOT
-    before = _package()
     try:
         (work / "lab").mkdir(parents=True)
         if number.isdecimal():
@@ -191,12 +191,11 @@ def shut_in(mark, number):
             ip=str(work / "k"),
             connection_file=str(work / "kernel.json"),
         )
-        manager.base = base
         quiet = subprocess.DEVNULL
+        manager.base, manager.package = base, package
         yield manager, {"cwd": str(work / "lab"), "env": env, "stdout": quiet, "stderr": quiet}
     finally:
         _end(_marked(mark))
-        _restore(before)
         shutil.rmtree(base, ignore_errors=True)
 
 
@@ -211,25 +210,14 @@ def _fonts(work):
     return folder
 
 
-def _package():
-    files = (
-        path
-        for name in PACKAGE
-        for path in (ROOT / name).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    )
-    return {path: path.read_bytes() for path in files}
-
-
-def _restore(before):
-    """Put the package back, should a lab have changed it."""
-    after = _package()
-    for path in after.keys() - before.keys():
-        path.unlink()
-    for path, content in before.items():
-        if after.get(path) != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+def _fingerprint(folder):
+    """Says whether the package in a folder is still what it was."""
+    digest = hashlib.sha256()
+    for name in PACKAGE:
+        for path in sorted((folder / name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _end(processes):
@@ -339,7 +327,11 @@ def clean(cell):
         elif output.output_type == "stream" and output.name == "stdout":
             kept.append(new_output("stream", name="stdout", text=output.text[:20_000]))
         elif output.output_type in ("display_data", "execute_result"):
-            data = {k: output.data[k] for k in ("text/plain", "image/png") if k in output.data}
+            data = {
+                kind: text
+                for kind, text in output.data.items()
+                if kind == "text/plain" or is_picture(kind, text)
+            }
             kept.append(new_output(output.output_type, data=data))
     cell.outputs = kept
 
@@ -407,6 +399,8 @@ def _attempt(lab, number, running, ended, last, notes):
         client.on_cell_executed = lambda execute_reply, **_: setattr(
             client, "reply", execute_reply["content"]["status"]
         )
+        copies = {manager.package, ROOT} if open_door() else ()  # inside they are read only
+        before = [_fingerprint(folder) for folder in copies]
         with client.setup_kernel(cleanup_kc=True, **options):
             watch = Watch(manager.provisioner.pid, Path(options["cwd"]).parent, last)
             client.watch = watch
@@ -422,6 +416,8 @@ def _attempt(lab, number, running, ended, last, notes):
                 watch.done.set()
                 watch.join()
                 _end(watch.seen)
+        if before != [_fingerprint(folder) for folder in copies]:
+            found.append("the package was changed while this lab ran: compare it with git")
     notes += found
     return None
 

@@ -17,7 +17,6 @@ c = get_config()  # noqa: F821, nbgrader provides it
 c.CourseDirectory.course_id = "dgm"
 # students are graded side by side, and wait for one another to write
 c.CourseDirectory.db_url = "sqlite:///gradebook.db?timeout=60"
-c.HTMLExporter.sanitize_html = True  # of what a student wrote, nothing runs in a browser
 
 c.Autograde.sanitize_preprocessors = [
     ClearOutput,

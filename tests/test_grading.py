@@ -136,15 +136,18 @@ def is_function(source):
     return all(isinstance(statement, ast.FunctionDef) for statement in ast.parse(source).body)
 
 
-def test_a_package_that_a_lab_has_changed_is_put_back(tmp_path, monkeypatch):
-    (tmp_path / "dgm_helpers").mkdir()
-    (tmp_path / "dgm_helpers" / "checks.py").write_text("old", encoding="utf-8")
-    monkeypatch.setattr(sandbox, "ROOT", tmp_path)
-    before = sandbox._package()
-    (tmp_path / "dgm_helpers" / "checks.py").write_text("new", encoding="utf-8")
-    (tmp_path / "dgm_helpers" / "more.py").touch()
-    sandbox._restore(before)
-    assert sandbox._package() == before
+def test_a_changed_package_is_named_where_it_cannot_be_read_only(monkeypatch):
+    monkeypatch.setattr(sandbox, "open_door", lambda: "as on another system")
+    code = """import os, sys
+for path in sys.path:
+    if os.path.isdir(path + "/dgm_helpers"):
+        open(path + "/dgm_helpers/new.py", "w").close()  # in the lab's own copy
+        break
+def double(x):
+    return 2 * x"""
+    notes = sandbox.run_lab(small_lab(code))
+    assert notes == ["the package was changed while this lab ran: compare it with git"]
+    assert not (ROOT / "dgm_helpers" / "new.py").exists()
 
 
 def test_what_goes_to_stderr_costs_nothing():
@@ -376,13 +379,26 @@ def test_answers_are_alike_up_to_their_names():
     assert grading.forms("def f(x):\n    return 2 * x") == grading.forms("def (") == []
 
 
+@pytest.mark.parametrize(
+    "kind, text, right",
+    [
+        ("image/png", "iVBORw0KGgo=\n", True),
+        ("image/png", 'x"><script>', False),
+        ("image/svg+xml", "abcd", False),
+        ("image/png", ["abcd"], False),
+    ],
+)
+def test_a_picture_is_a_picture(kind, text, right):
+    assert collecting.is_picture(kind, text) is right
+
+
 def test_what_a_student_wrote_is_text_on_the_page():
     hostile = (
         '<script>alert(1)</script> <img src="http://x/y.png" onerror="z()"> $a<b$ [x](javascript:y)'
     )
     page = feedback.written(hostile, {})
-    assert "<script" not in page and "onerror" not in page and "http" not in page
-    assert "javascript" not in page and "$a&lt;b$" in page
+    assert not re.search("<(script|a)|<img [^>]", page)
+    assert "href" not in page and "$a&lt;b$" in page
     assert "<script" not in feedback.show_cell(
         {"cell_type": "code", "source": hostile, "outputs": []}, hostile, {}, {}
     )
@@ -534,8 +550,10 @@ def test_what_a_person_must_see_is_listed(klass):
 
 def test_the_page_holds_points_messages_and_no_script_of_the_student(klass):
     page = (klass / "out" / "feedback" / f"{ONE}.html").read_text(encoding="utf-8")
-    assert "5 of 22" in page and "&lt;script&gt;window.pwned" in page
+    assert "5 of 22" in page and "&lt; script&gt;window.pwned" in page
     assert "<script>window.pwned" not in page and "default-src 'none'" in page
+    shown = (klass / "out" / "autograded" / ONE / "hw3" / "02_tiny.ipynb").read_text("utf-8")
+    assert "< script>window.pwned" in shown and "<script" not in shown  # by Formgrader, as it is
     assert not re.search(r"""<(script|img|link)[^>]*(src|href)=["']?(?!data:)""", page)
     page = (klass / "out" / "feedback" / f"{TWO}.html").read_text(encoding="utf-8")
     assert "ended the kernel" in page and "AssertionError: twice two is four" in page
