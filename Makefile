@@ -1,8 +1,9 @@
 PYTHON ?= python3
 LAB ?=
+EDITION ?=
 
 help:
-	@echo "make book     build the book; prints the path of its first page"
+	@echo "make book     build the book; prints the path of its first page; EDITION=student leaves the solutions out"
 	@echo "make test     run the tests, build the book, and run every cell of the notebooks again"
 	@echo ""
 	@echo "make lab      open the notebooks in JupyterLab"
@@ -14,9 +15,16 @@ help:
 	@echo "Each installs the pinned requirements into .venv the first time."
 	@echo "Python 3.11 or newer is needed: make PYTHON=python3.12 book names another one."
 
+ifeq ($(EDITION),student)
+book: .venv/installed
+	.venv/bin/python tools/student_edition.py _build/student
+	.venv/bin/jupyter-book build -W --keep-going --all _build/student
+	@echo "$(CURDIR)/_build/student/_build/html/index.html"
+else
 book: .venv/installed
 	.venv/bin/jupyter-book build -W --keep-going --all .
 	@echo "$(CURDIR)/_build/html/index.html"
+endif
 
 # a worker for each core, at most four, each on one thread; a file's tests stay together, since a notebook's cells need each other
 test: .venv/installed

@@ -41,9 +41,11 @@ from .score_matching import (
 
 _LATER = {  # name: the module that it is imported from when it is first asked for
     "checks": None,
+    "homework": None,
     "plots": None,
     "recipes": None,
     "results": None,
+    "work": None,
     "animate": "plots",
     "plot_samples": "plots",
     "plot_score_field": "plots",

@@ -1,4 +1,4 @@
-"""The command line: python -m dgm_helpers {data,train,sample,evaluate,handout} --help.
+"""The command line: python -m dgm_helpers {data,train,sample,evaluate,handout,grade} --help.
 
 Every command checks its arguments before its work, and writes a new folder or file whole or not at all. An
 error is one line and exit status 1; Ctrl-C is one line and exit status 130.
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from . import evaluation, handout, recipes, results, sprites
+from . import evaluation, grading, handout, recipes, results, sprites
 from .arguments import require_int, require_number, require_path
 from .networks import UNet
 from .samplers import clipped
@@ -144,6 +144,11 @@ def hand_out(out):
     print(f"{student.name} ({size}) is for the students")
 
 
+def grade(**options):
+    """Grade a class: collect what students handed in, run each alone and shut in, write grades and feedback."""
+    grading.grade_class(**options)
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message):
         sys.exit(f"error: {message}")
@@ -222,6 +227,12 @@ def parser():
 
     add = command(commands, "handout", hand_out)
     add("--out", required=True, help="new folder of the course")
+
+    add = command(commands, "grade", grade)
+    add("--submissions", required=True, help="folder with zip files or folders; it is only read")
+    add("--roster", required=True, help="CSV: number, last_name, first_name, deadline (optional)")
+    add("--out", required=True, help="new, or a course, or the folder of an earlier run")
+    add("--deadline", help="2026-12-01T18:00, or a day: until its end")
     return top
 
 

@@ -61,12 +61,14 @@ def test_the_package_is_imported_with_torch_and_no_more():
             "checks",
             "evaluation",
             "fid",
+            "homework",
             "networks",
             "plots",
             "recipes",
             "results",
             "sprites",
             "training",
+            "work",
         )
     }
     assert "dgm_helpers.samplers" in new and not rare & set(new)
@@ -103,7 +105,7 @@ assert dgm.langevin is langevin is same and callable(langevin)
 assert dgm.train is train and dgm.animate is dgm_helpers.plots.animate
 print(*(name for name in dgm.__all__ if type(getattr(dgm, name)).__name__ == "module"))
 """
-    assert python(code) == ["checks", "plots", "recipes", "results"]
+    assert python(code) == ["checks", "homework", "plots", "recipes", "results", "work"]
 
 
 def test_a_name_that_is_not_there_is_named():

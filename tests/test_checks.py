@@ -1,10 +1,20 @@
-"""The checks of the exercises: the book's solutions pass, and edits that plant a mistake are refused by its name."""
+"""The checks of the exercises: right answers pass, usual mistakes are named, and no answer does harm.
+
+Wrong and right answers are those of the folder ``answers``, and the book's solutions with edits that plant a mistake.
+"""
 
 import ast
+import builtins
+import collections
+import contextlib
 import functools
+import importlib.util
 import json
 import math
 import re
+import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +23,14 @@ import pytest
 import torch
 
 import dgm_helpers as dgm
-from dgm_helpers import checks
+from dgm_helpers import _trial, checks
+from dgm_helpers._mistakes import MISTAKES as STORED
 
 ROOT = Path(__file__).parent.parent
+spec = importlib.util.spec_from_file_location("store", ROOT / "tests" / "answers" / "store.py")
+store = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(store)
+ANSWERS = [(name, answer) for name, answers in store.answers().items() for answer in answers]
 SOURCE = ast.parse(Path(checks.__file__).read_text(encoding="utf-8"))
 
 
@@ -80,7 +95,7 @@ MISTAKES = {
         ),
         ("square root of alpha_bar;", "np.cumprod(alpha)", "np.cumprod(alpha) ** 0.5"),
         ("in alpha: it is 1 - beta", "beta_T, T)", "beta_T, T) ** 2"),
-        ("in alpha_bar: is it the product", "np.cumprod(alpha)", "np.cumprod(alpha**2)"),
+        ("in alpha_bar: is it the product", "np.cumprod(alpha)", "np.cumprod(alpha**3)"),
         (r"1001 entries in float64, got shape \(1000,\)", "[[1.0], ", "[["[:1]),
         (
             "1001 entries in float64, got .* float32",
@@ -104,8 +119,9 @@ MISTAKES = {
         ("you use t \\+ 1", "alpha_bar[t]", "alpha_bar[t + 1]"),
         ("the product runs to T", "alpha_bar[t]", "alpha_bar[-1].expand(len(t))"),
         ("alpha in place of alpha_bar", "alpha_bar[t]", "alpha[t]"),
-        ("term by term", "a.sqrt() * x0 +", "a.sqrt() * x0 -"),
-        ("term by term", "alpha_bar[t]", "alpha_bar[t[-1:]].expand(len(t))"),
+        ("the noise is subtracted", "a.sqrt() * x0 +", "a.sqrt() * x0 -"),
+        ("the factor of x0 is .*, expected", "a.sqrt() * x0 +", "2 * a.sqrt() * x0 +"),
+        (r"t\[-1\] is used", "alpha_bar[t]", "alpha_bar[t[-1:]].expand(len(t))"),
         (r"t = \[1000, 0, 5\]: got", "alpha_bar[t]", "alpha_bar[t - 500 * (t == 1000)]"),
         ("do not draw it anew", "* noise", "* torch.randn_like(x0)"),
         (
@@ -175,19 +191,19 @@ MISTAKES = {
             "    s = t - 1\n    a_t, a_s =",
         ),
         (
-            r"mean .*read at 499 and 498",
+            "mean .*read at t - 1 and s - 1",
             "    a_t, a_s =",
             "    t, s = t - 1, max(s - 1, 0)\n    a_t, a_s =",
         ),
-        (r"mean .*read at 501 and 499", "alpha_bar[t]", "alpha_bar[t + 1]"),
+        (r"mean .*read at t \+ 1 and s;", "alpha_bar[t]", "alpha_bar[t + 1]"),
         (
-            r"variance .*read at 501 and 499",
+            r"variance .*read at t \+ 1 and s;",
             "return mean, ",
             "a_t = schedule.alpha_bar[t + 1]; a = a_t / a_s; return mean, ",
         ),
         ("t and s are ints here", "alpha_bar[t]", "alpha_bar[t][:, None]"),
         ("t and s are ints here", "    a_t, a_s =", "    t = t.long()\n    a_t, a_s ="),
-        ("the square is not completed", "* (1 - a_s) * x_t", "* (1 + a_s) * x_t"),
+        ("the factor of x_t is", "* (1 - a_s) * x_t", "* (1 + a_s) * x_t"),
         ("the mean must be x0", "return mean,", "return mean + (s == 0),"),
         (
             "the variance must be a number, got Tensor .*shape \\(5, 2\\)",
@@ -342,11 +358,11 @@ MISTAKES = {
     ],
     "ddpm-step": [
         (
-            "read at 499 and 498",
+            "read at t - 1 and s - 1",
             "    a_t, a_s =",
             "    t, s = (t - 1, s - 1) if s else (t, s)\n    a_t, a_s =",
         ),
-        ("read at 501 and 499", "alpha_bar[t]", "alpha_bar[t + 1]"),
+        (r"read at t \+ 1 and s;", "alpha_bar[t]", "alpha_bar[t + 1]"),
         (
             "t = 500, s = 200: in sigma z: s is not used",
             "    a_t, a_s =",
@@ -358,13 +374,13 @@ MISTAKES = {
             "alpha = schedule.alpha[t]",
         ),
         (
-            "t = 500, s = 200: alpha_t leads",
+            "t = 500, s = 200: in the mean: alpha_t leads",
             "variance =",
             "alpha = a_t / a_s; variance =",
             "alpha = a_t / a_s\n",
             "alpha = schedule.alpha[t]\n",
         ),
-        ("t = 500, s = 499: in sigma z: sigma z is missing", " + variance.sqrt() * noise", ""),
+        ("t = 500, s = 200: in sigma z: sigma z is missing", " + variance.sqrt() * noise", ""),
         ("by the variance, not by its square root", "variance.sqrt()", "variance"),
         ("sigma is the large one", "(1 - a_s) / (1 - a_t) * ", ""),
         (
@@ -373,12 +389,13 @@ MISTAKES = {
             "(variance + (s == 0) * (1 - alpha)).sqrt()",
         ),
         ("the factor of z is", "variance.sqrt()", "variance.sqrt() / 2"),
-        ("the factor of z is -", "mean + variance", "mean - variance"),
+        ("sigma z is subtracted", "mean + variance", "mean - variance"),
         ("root of 1 - alpha_bar_t is missing", "(1 - a_t).sqrt()", "(1 - a_t)"),
         ("root of alpha is missing", "/ alpha.sqrt()", "/ alpha"),
         ("both square roots", "(1 - a_t).sqrt()", "(1 - a_t)", "/ alpha.sqrt()", "/ alpha"),
         ("the root of alpha_bar_t stands", "/ alpha.sqrt()", "/ a_t.sqrt()"),
-        ("the mean is wrong", "(x_t - ", "(x_t + "),
+        ("the sign of eps is wrong", "(x_t - ", "(x_t + "),
+        ("in the mean: got .*the factor of eps is", "(x_t - ", "(x_t - 2 * "),
         ("do not draw it anew", "* noise", "* torch.randn_like(noise)"),
         ("t and s are ints here", "alpha_bar[t]", "alpha_bar[t][:, None]"),
         (
@@ -404,9 +421,9 @@ MISTAKES = {
             "- variance).sqrt()",
             "- variance).clamp(min=0).sqrt()",
         ),
-        ("read at 199 and 150", "alpha_bar[t]", "alpha_bar[t - 1]"),
-        ("read at 200 and 151", "alpha_bar[s]", "alpha_bar[s + 1]"),
-        ("read at 201 and 151", "    a_t, a_s =", "    t, s = t + 1, s + 1\n    a_t, a_s ="),
+        ("read at t - 1 and s;", "alpha_bar[t]", "alpha_bar[t - 1]"),
+        (r"read at t and s \+ 1", "alpha_bar[s]", "alpha_bar[s + 1]"),
+        (r"read at t \+ 1 and s \+ 1", "    a_t, a_s =", "    t, s = t + 1, s + 1\n    a_t, a_s ="),
         ("s is not used: the step leads to s", "alpha_bar[s]", "alpha_bar[t - 1]"),
         ("sigma z is missing", " + variance.sqrt() * noise", ""),
         (
@@ -434,7 +451,8 @@ MISTAKES = {
             "(1 - a_s - variance)",
         ),
         ("the factor of z is", "variance.sqrt() * noise", "variance.sqrt() * noise / 2"),
-        ("a factor of x0_hat or of eps is wrong", "x0_hat +", "x0_hat -"),
+        ("the old noise is subtracted", "x0_hat +", "x0_hat -"),
+        ("the factor of x_t is .* and the factor of eps is", "x0_hat +", "0.9 * x0_hat +"),
         ("is a root of a negative number taken", "1 - a_s - variance", "a_s - 1 - variance"),
         ("do not draw it anew", "* noise", "* torch.randn_like(noise)"),
         ("the default of eta must be 0", "eta=0.0", "eta=0.5"),
@@ -459,9 +477,10 @@ MISTAKES = {
             "calls = []",
             "calls = globals().setdefault('calls', [])",
         ),
-        ("DDIM with 50 steps: got 1, expected 50", "return len(calls)", "return 1"),
-        ("seven calls: got", "return len(calls)", "return 50"),
-        ("DDPM with 1000 steps: got 999", "return len(calls)", "return min(len(calls), 999)"),
+        ("DDIM with 50 steps: got 3, expected 50", "return len(calls)", "return 3"),
+        ("the sampler's runs are counted", "return len(calls)", "return 1"),
+        ("seven calls: this is the number of steps of another", "return len(calls)", "return 50"),
+        ("DDPM with 1000 steps: off by one", "return len(calls)", "return min(len(calls), 999)"),
         ("the count must be a number", "return len(calls)", "return calls"),
         ("raised TypeError: x_T must be", "torch.zeros(2, 1)", "(2, 1)"),
     ],
@@ -490,7 +509,7 @@ MISTAKES = {
         ),
         ("root of a negative number", ".item()", ".item() * math.nan"),
         ("from itself is 0", ".item()", ".item() + (mean1 == mean2).all().item()"),
-        ("rank 1: got .*expected", "- 2 * eigen", "- 3 * eigen"),
+        ("rank 3: got .*expected", "- 2 * eigen", "- 3 * eigen"),
     ],
     "es-sampler": [
         (
@@ -640,13 +659,13 @@ MISTAKES = {
         ("the share of the heavy mode", "== light", "!= light"),
         ("for draws of the mixture: got", "== light", "== 7"),
         (
-            "for draws of equal weights: got",
+            "for draws of equal weights: this is the weight of the mixture",
             "    return w, ",
             "    w = mixture.weights.min().item()\n    return w, ",
         ),
         ("of one point: divide by", " / len(x))", ")"),
         ("the square root is missing", "math.sqrt(w * (1 - w) / len(x))", "w * (1 - w) / len(x)"),
-        ("the standard error, for .*: got", "/ len(x))", "/ len(x)) * 2"),
+        ("the standard error, for .*: got", "/ len(x))", "/ len(x)) * 3"),
         ("return two values, the share", "return w, ", "return "),
     ],
     "noise-conditional-loss": [
@@ -697,7 +716,8 @@ MISTAKES = {
         ("you use alpha; got", "alpha.sqrt() * noise", "alpha * noise"),
         ("the noise is uniform", "torch.randn(", "torch.rand("),
         ("came back unchanged", "            x = x +", "            _ = x +"),
-        ("each with fresh noise", "steps_per_level):", "steps_per_level + 1):"),
+        ("one step too many", "steps_per_level):", "steps_per_level + 1):"),
+        ("each with fresh noise", "alpha / 2 * score", "alpha / 3 * score"),
         ("draw everything from the generator", "generator=generator, ", ""),
         ("the model must get sigma", "score(x, levels)", "score(x, sigma)"),
     ],
@@ -706,8 +726,8 @@ MISTAKES = {
         ("that is the score of x_t", "((1 - a) / a).sqrt()", "(1 - a).sqrt()"),
         ("the sign is wrong", "(-eps / sigma)", "(eps / sigma)"),
         ("the square root in sigma is missing", "((1 - a) / a).sqrt()", "((1 - a) / a)"),
-        ("read at t -1", "alpha_bar[t]", "alpha_bar[max(t - 1, 1)]"),
-        ("read at t .1", "alpha_bar[t]", "alpha_bar[min(t + 1, 1000)]"),
+        ("read at t - 1", "alpha_bar[t]", "alpha_bar[max(t - 1, 1)]"),
+        (r"read at t \+ 1", "alpha_bar[t]", "alpha_bar[min(t + 1, 1000)]"),
         ("t = 300: got", "(-eps / sigma)", "(-eps / sigma * (1 + (t == 300)))"),
         ("t and s are ints here", "alpha_bar[t]", "alpha_bar[t][:, None]"),
         ("the model must get t", "torch.full((len(x),), t)", "t"),
@@ -716,7 +736,7 @@ MISTAKES = {
         ("the second slope is not used", "size / 2 * (first + second)", "size * first"),
         ("not at Euler's point", "f(u + size * first, there)", "f(u, there)"),
         ("the factor 1/2 is missing", "size / 2 *", "size *"),
-        ("lambda: got", "size / 2 *", "size / 3 *"),
+        (r"lambda \+ 1: got", "size / 2 *", "size / 3 *"),
         ("f was called at the levels", "    return", "    f(u, here)\n    return"),
     ],
 }
@@ -814,6 +834,60 @@ def planted(name):
     return {pattern: message(name, *edits) for pattern, *edits in MISTAKES[name]}
 
 
+@functools.cache
+def said(name, answer):
+    """What the check of an exercise says of an answer of the folder: a message, or that it passes."""
+    before = _trial.SECONDS
+    _trial.SECONDS = 3 if "did not end" in answer.__doc__ else before
+    try:
+        store.check(name, answer)
+    except AssertionError as error:
+        return str(error)
+    finally:
+        _trial.SECONDS = before
+    return "passes"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), ANSWERS, ids=[f"{name}-{answer.__name__}" for name, answer in ANSWERS]
+)
+def test_an_answer_passes_or_its_mistake_is_named(name, answer):
+    message = said(name, answer)
+    if answer.__doc__ == "unnamed":
+        assert "got" in message and "expected" in message
+    else:
+        assert answer.__doc__.removeprefix("... ") in message
+    assert "\n" not in message and len(message) < 600
+
+
+def test_most_wrong_answers_are_named_and_none_passes():
+    outcomes = {pair: said(*pair) for pair in ANSWERS}
+    right = [a for (_, a) in ANSWERS if a.__doc__ == "passes"]
+    wrong = [pair for pair in ANSWERS if pair[1].__doc__ != "passes"]
+    passed = [pair for pair in wrong if outcomes[pair] == "passes"]
+    named = [
+        (name, a)
+        for name, a in wrong
+        if not a.__doc__.startswith(("...", "unnamed")) and a.__doc__ in outcomes[name, a]
+    ]
+    print(f"{len(wrong)} wrong answers, {len(named)} named; {len(right)} right ones")
+    assert passed == [] and len(wrong) >= 600 and len(named) >= 0.95 * len(wrong)
+    assert len(right) >= 60 and all(outcomes[n, a] == "passes" for n, a in ANSWERS if a in right)
+    every = collections.Counter(name for name, _ in wrong)
+    assert every.keys() == EXERCISES.keys() and min(every.values()) >= 15
+
+
+def test_the_stored_mistakes_are_those_of_the_wrong_answers(capsys):
+    again = store.mistakes()
+    assert again.keys() == STORED.keys() and sum(map(len, again.values())) >= 400
+    for name, rows in again.items():
+        assert [row[:2] for row in rows] == [row[:2] for row in STORED[name]], name
+        for new, old in zip(rows, STORED[name], strict=True):
+            torch.testing.assert_close(
+                torch.tensor(new[2]), torch.tensor(old[2]), rtol=1e-5, atol=1e-8
+            )
+
+
 def each(change):
     """A wrapper of a function that applies ``change`` to each of its answers."""
 
@@ -863,13 +937,13 @@ def test_every_message_of_a_check_can_be_reached(name):
             and node.func.id == "_demand"
         ):
             texts += [node.args[1]]
-    assert texts
+    reached = [*planted(name).values(), *(said(*pair) for pair in ANSWERS if pair[0] == name)]
     for text in texts:
         parts = text.values if isinstance(text, ast.JoinedStr) else [text]
         pattern = ".*".join(
             re.escape(part.value) for part in parts if isinstance(part, ast.Constant)
         )
-        assert any(re.search(pattern, reached, re.S) for reached in planted(name).values()), pattern
+        assert any(re.search(pattern, message, re.S) for message in reached), pattern
 
 
 @pytest.mark.parametrize("name", sorted(EXERCISES))
@@ -1117,3 +1191,212 @@ def test_every_exercise_calls_its_own_check():
 
 def test_no_check_is_lost_under_optimisation():
     assert not [node.lineno for node in ast.walk(SOURCE) if isinstance(node, ast.Assert)]
+
+
+@pytest.mark.parametrize("name", sorted(EXERCISES))
+def test_a_check_takes_under_three_seconds(name):
+    solution(name)  # with the walks of lab 10, which the student takes
+    start = time.process_time()
+    check(name)
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("number", [*range(810_100_000, 810_100_057), 0, 5, 2**63 - 1])
+def test_every_students_mixture_passes_the_check_of_lab_10(number):
+    mixture = dgm.GaussianMixture.from_student_number(number)
+    light = int(mixture.weights.argmin())
+    basin = torch.cdist(STARTS, mixture.means).argmin(1)
+    ascended = dgm.gradient_ascent(mixture.score, mixture.means, step_size=0.1, steps=400)[basin]
+    spread = (mixture.variances / (1 - 0.1 / (4 * mixture.variances))).sqrt()[basin, None]
+    noise = torch.randn(1000, 2, generator=dgm.seeded(1), dtype=torch.float64)
+    walked = mixture.means[basin] + spread * noise  # what the walk leaves of each start
+
+    def share(x):
+        w = (torch.cdist(x, mixture.means).argmin(1) == light).double().mean().item()
+        return w, math.sqrt(w * (1 - w) / len(x))
+
+    checks.check_langevin_thousand(ascended, walked, share, mixture)
+    with pytest.raises(AssertionError, match="the share of the heavy mode"):
+        checks.check_langevin_thousand(
+            ascended, walked, lambda x: (1 - share(x)[0], share(x)[1]), mixture
+        )
+
+
+def right(schedule, x0, t, noise):
+    a = schedule.alpha_bar.float()[t].reshape(-1, *[1] * (x0.ndim - 1))
+    return a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+
+def refused(answer, seconds=_trial.SECONDS):
+    """The message of check_perturb_input, after which the package is as it was."""
+    code, doors = dgm.perturb_input.__code__, (builtins.input, sys.stdout, sys.stderr)
+    before, _trial.SECONDS = _trial.SECONDS, seconds
+    try:
+        with pytest.raises(_trial.WrongAnswer) as caught:
+            checks.check_perturb_input(answer)
+    finally:
+        _trial.SECONDS = before
+    assert dgm.perturb_input.__code__ is code
+    assert (builtins.input, sys.stdout, sys.stderr) == doors
+    x0 = torch.ones(2, 2)
+    torch.testing.assert_close(
+        dgm.perturb_input(checks.SCHEDULE, x0, torch.tensor([3, 4]), x0),
+        right(checks.SCHEDULE, x0, torch.tensor([3, 4]), x0),
+    )
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_packages_own_function_is_refused_in_whatever_way_it_is_called():
+    ways = {
+        "dgm.perturb_input": dgm.perturb_input,
+        "partial": functools.partial(dgm.perturb_input),
+        "a closure": lambda *arguments: dgm.diffusion.perturb_input(*arguments),
+        "by another function": lambda schedule, x0, t, noise: dgm.invert_ddim(
+            lambda x, t: noise, schedule, x0, steps=1
+        ),
+        "a general exception": swallowing,
+    }
+    for way in ways.values():
+        assert "calls the package's perturb_input: this is the one you are to write" in refused(way)
+    own = {
+        "batch-loss": dgm.simple_loss,
+        "gaussian-kl": dgm.gaussian_kl,
+        "posterior": dgm.posterior,
+        "ddpm-step": dgm.ddpm_step,
+        "ddim-step": dgm.ddim_step,
+        "es-sampler": dgm.sample_es_ddpm,
+        "linear-schedule": dgm.NoiseSchedule.linear,
+    }
+    for name, function in own.items():
+        wanted = "linear-schedule batch-loss"
+        if name not in wanted:
+            assert "this is the one you are to write" in message(name, wrap=lambda _: function)
+
+
+def swallowing(*arguments):
+    try:
+        return dgm.perturb_input(*arguments)
+    except Exception:
+        return None
+
+
+def test_an_answer_that_loops_sleeps_or_swallows_everything_is_ended():
+    def loops(*_):
+        while True:
+            pass
+
+    def swallows(*_):
+        while True:
+            with contextlib.suppress(BaseException):
+                sum(range(1000))
+
+    def sleeps(*_):
+        time.sleep(8)
+
+    start = time.monotonic()
+    for answer in (loops, swallows):
+        assert refused(answer, 0.5) == (
+            "your function did not end within 0.5 seconds: is there an endless loop?"
+        )
+    assert "restart the kernel" in refused(sleeps, 0.5)
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_answer_can_neither_end_the_kernel_nor_ask_nor_leave_threads():
+    def threads(schedule, x0, t, noise):
+        def work():
+            while True:
+                time.sleep(0.01)
+
+        threading.Thread(target=work).start()
+        return right(schedule, x0, t, noise)
+
+    before = threading.active_count()
+    assert "raised SystemExit" in refused(lambda *_: sys.exit())
+    assert "calls exit or quit" in refused(lambda *_: builtins.exit())
+    assert "waits for input" in refused(lambda *_: input("?"))
+    assert "waits for input" in refused(lambda *_: breakpoint())
+    assert "raised KeyboardInterrupt" in refused(raising_interrupt)
+    assert "leaves a thread running" in refused(threads)
+    time.sleep(0.1)
+    assert threading.active_count() <= before
+
+
+def raising_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_an_answer_cannot_take_all_memory():
+    def hoards(*_):
+        kept = []
+        while True:
+            kept.append(bytearray(2**28))
+
+    assert "a check allows 4 GiB more" in refused(hoards)
+    assert "a check allows 4 GiB more" in refused(lambda *_: torch.empty(2**40))
+
+
+def test_warnings_prints_and_stderr_of_a_right_answer_cost_nothing(capfd):
+    def noisy(schedule, x0, t, noise):
+        print("my t", "x" * 10**6)
+        print("an error?", file=sys.stderr)
+        torch.tensor(x0)  # warns
+        return right(schedule, x0, t, noise)
+
+    checks.check_perturb_input(noisy)
+    out, err = capfd.readouterr()
+    assert err == "" and out.startswith("my t xx") and len(out) < 12_000
+    assert "(more was printed)" in out and "your function warns: UserWarning: To copy" in out
+    assert out.endswith("x_t agrees with the closed form, for pictures and for points\n")
+
+
+def test_a_notebook_shows_one_line_without_the_source_of_the_check(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.run_cell("import dgm_helpers as dgm")
+    shell.run_cell("dgm.checks.check_perturb_input(lambda schedule, x0, t, noise: x0)")
+    shell.run_cell("def f(*_):\n    raise NotImplementedError()")
+    shell.run_cell("dgm.checks.check_perturb_input(f)")
+    shell.run_cell("dgm.checks.check_perturb_input(lambda *_: exit())")
+    InteractiveShell.clear_instance()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).strip().splitlines()
+    assert lines == [
+        "AssertionError: the noise that is given is not used",
+        "NotImplementedError: this exercise is not solved yet",
+        "AssertionError: your function calls exit or quit: return instead",
+    ]
+
+
+def test_a_long_error_becomes_one_line():
+    def fails(*_):
+        raise ValueError("first\nsecond\n" + 10_000 * "x")
+
+    assert "raised ValueError: first second xxx" in refused(fails)
+
+
+def test_the_line_of_an_answer_that_fails_is_shown():
+    assert refused(failing).endswith(
+        "raised IndexError: list index out of range (in the line: x0 = [][1])"
+    )
+
+
+def failing(schedule, x0, t, noise):
+    x0 = [][1]
+    return x0
+
+
+def test_gradients_stay_as_the_caller_has_them():
+    seen = []
+
+    def spy(schedule, x0, t, noise):
+        seen.append(torch.is_grad_enabled())
+        return right(schedule, x0, t, noise)
+
+    with torch.no_grad():
+        checks.check_perturb_input(spy)
+    checks.check_perturb_input(spy)
+    assert set(seen[: len(seen) // 2]) == {False} and set(seen[len(seen) // 2 :]) == {True}

@@ -1,0 +1,4 @@
+# ends the kernel | ended the kernel
+import os
+
+os._exit(0)

@@ -1,0 +1,2 @@
+# 20 GB of memory |
+double = bytearray(20 * 2**30)
