@@ -17,7 +17,7 @@ import torch
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
-from matplotlib.colors import is_color_like, to_hex
+from matplotlib.colors import ListedColormap, is_color_like, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -55,6 +55,8 @@ COLORS = {
     "olive": "#948c1e",
     "cyan": "#1f9fae",
 }
+# for thin things on the page's own ground: viridis without its ends, of which one is lost on dark and one on white
+ARROWS = ListedColormap(plt.colormaps["viridis"](np.linspace(0.3, 0.8, 256)), "arrows")
 GROUND = "#fefefe"  # behind a legend; the book shows its page's ground instead, and its text's colour for black
 STYLE = {
     "figure.figsize": (WIDTH, 3.4),
@@ -70,7 +72,6 @@ STYLE = {
     "axes.labelsize": 11,
     "axes.linewidth": 0.9,
     "font.size": 11,
-    "mathtext.fontset": "cm",
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
     "grid.color": COLORS["grey"],
@@ -110,7 +111,8 @@ def _to_svg(figure):
     """The figure as the text of an SVG element; it is changed in place."""
     width, height = figure.get_size_inches()
     if width > WIDTH:
-        figure.set_size_inches(WIDTH, height)
+        square = any(ax.get_aspect() != "auto" for ax in figure.axes)
+        figure.set_size_inches(WIDTH, height * WIDTH / width if square else height)
     clouds = [*figure.findobj(PathCollection), *figure.findobj(_is_row_of_dots)]
     if sum(map(_points, clouds)) > MANY:
         for cloud in clouds:
@@ -126,6 +128,9 @@ def _to_svg(figure):
             for artist in (*ax.lines, *ax.texts):
                 if to_hex(artist.get_color()) == "#000000":
                     artist.set_color("#000001")
+            for artist in ax.collections:
+                if {to_hex(color) for color in artist.get_facecolor()} == {"#000000"}:
+                    artist.set_facecolor("#000001")
     text = StringIO()
     figure.savefig(text, format="svg", dpi=192, metadata={"Date": None, "Creator": None})
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S)
@@ -436,7 +441,7 @@ def plot_score_field(score, *, limit, log_prob=None, arrows=21, ax=None):
         *x.T.numpy(),
         *direction.T.numpy(),
         length.numpy(),
-        cmap="viridis",
+        cmap=ARROWS,
         pivot="mid",
         scale=1.1 * arrows,
         width=0.006,

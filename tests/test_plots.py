@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -90,7 +90,9 @@ def test_a_drawing_fits_the_text_column_has_no_ground_and_is_the_same_each_time(
     filled = re.findall(r"fill: (#\w+)", text)
     assert set(filled) == {GROUND}  # the legend's; black is what is meant where no colour stands
     assert re.search("stroke: #000000", text)
-    assert "width" in as_svg(plt.figure(figsize=(3, 2))).attrib
+    figure, ax = plt.subplots(figsize=(13.5, 8))
+    ax.set_aspect("equal")
+    assert as_svg(figure).get("height") == "288pt"  # as much lower as it is narrower
 
 
 def test_pixel_art_is_embedded_pixel_by_pixel(style):
@@ -117,8 +119,10 @@ def test_crowds_and_fields_become_pictures_and_a_few_points_do_not(style):
     figure, ax = plt.subplots()
     ax.pcolormesh(np.eye(3))
     ax.plot([0, 1], "black")
+    ax.quiver([1], [1], color="black")
     assert len(embedded(as_svg(figure))) == 1
     assert ax.lines[0].get_color() == "#000001"  # black, on a dark page too
+    assert to_hex(ax.collections[1].get_facecolor()[0]) == "#000001"
 
 
 def contrast(one, other):
