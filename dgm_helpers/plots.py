@@ -335,7 +335,17 @@ def animate(frames, *, columns, scale=3, milliseconds=80, hold=15, value_range=N
     sheets = [Image.fromarray(tile(frame, columns)) for frame in frames]
     scale = require_int("scale", scale, 1, max(1, 10_000 // max(sheets[0].size)))
     size = sheets[0].width * scale, sheets[0].height * scale
-    sheets = [sheet.resize(size, Image.Resampling.NEAREST).quantize(64) for sheet in sheets]
+    # one palette for all frames: what stands still keeps its colours
+    some = Image.new("RGB", (sheets[0].width, 3 * sheets[0].height))
+    for i, sheet in enumerate((sheets[0], sheets[len(sheets) // 2], sheets[-1])):
+        some.paste(sheet, (0, i * sheet.height))
+    palette = some.quantize(256)
+    sheets = [
+        sheet.quantize(palette=palette, dither=Image.Dither.NONE).resize(
+            size, Image.Resampling.NEAREST
+        )
+        for sheet in sheets
+    ]
     return _gif(sheets, durations)
 
 
