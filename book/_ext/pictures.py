@@ -1,13 +1,14 @@
 """Pictures of the labs that suit a light and a dark page, a phone, and readers who want nothing to move.
 
 A drawing (SVG) stands in the page itself: its black becomes the colour of the text, the ground of its legend the ground
-of the page. An animation (GIF) has its last frame beside it as a still, which the style sheet shows in print and to
+of the page. An animation (GIF) has a still beside it, which the style sheet shows in print and to
 readers who asked for less motion; the page's script adds a button that stops it. A picture without alternative text is
 a warning.
 """
 
 import hashlib
 import html
+import os
 import re
 from pathlib import Path
 
@@ -64,11 +65,14 @@ class Pictures(SphinxTransform):
                 node.replace_self(self.with_still(node, path))
 
     def with_still(self, node, path):
-        still = node.deepcopy()
-        still["uri"] = str(Path(node["uri"]).with_suffix(".still.png"))
-        with Image.open(path) as animation:
-            animation.seek(animation.n_frames - 1)
-            animation.convert("RGB").save(path.with_suffix(".still.png"), optimize=True)
+        """The animation and its still: the picture of the same name beside it, or else its last frame."""
+        still, picture = node.deepcopy(), path.with_suffix(".png")
+        if not picture.exists():
+            picture = Path(self.app.outdir).parent / "jupyter_execute" / f"{path.stem}.still.png"
+            with Image.open(path) as animation:
+                animation.seek(animation.n_frames - 1)
+                animation.convert("RGB").save(picture, optimize=True)
+        still["uri"] = "/" + Path(os.path.relpath(picture, self.app.srcdir)).as_posix()
         still["classes"] = [*node["classes"], "still"]
         node["classes"] = [*node["classes"], "moving"]
         return nodes.container("", node.deepcopy(), still, classes=["animation"])
