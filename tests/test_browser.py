@@ -20,7 +20,7 @@ if not CHROMIUM and not os.environ.get("CI"):  # there it must not be skipped
     pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
 
 from axe_playwright_python.base import AXE_SCRIPT  # noqa: E402
-from playwright.sync_api import Error, sync_playwright  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
 
 WIDTHS = [320, 390, 768, 1280]
 LIMIT = 60_000  # milliseconds for one page, on a machine that does something else as well
@@ -34,7 +34,7 @@ READY = """async () => {
 SEEN = """() => {
   const article = document.querySelector("article") ?? document.body;
   const words = article.cloneNode(true);
-  words.querySelectorAll("script, style, pre, code, mjx-container, .sig").forEach((e) => e.remove());
+  words.querySelectorAll("script, style, pre, code, mjx-container, .sig, .math").forEach((e) => e.remove());
   return {
     text: words.innerText,
     broken: [...document.images].filter((i) => i.complete && !i.naturalWidth).map((i) => i.src),
@@ -115,7 +115,7 @@ def open_tab(browser, **options):
 
     def said(message):
         if message.type in ("error", "warning"):
-            tab.complaints.append(f"{message.type}: {message.text}")
+            tab.complaints.append(f"{message.type}: {message.text} {message.location['url']}")
 
     tab.on("request", asked)
     tab.on("console", said)
@@ -227,7 +227,7 @@ def test_links_and_anchors_lead_somewhere_and_no_id_is_given_twice(html):
         for link in links:
             if re.match(r"\w+:", link):
                 continue
-            target, anchor = urldefrag(unquote(urljoin(name, link)))
+            target, anchor = urldefrag(unquote(urljoin(name, re.sub(r"\?v=\w+$", "", link))))
             if not (html / target).is_file() or anchor and anchor not in ids.get(target, [anchor]):
                 lost.add(f"{name}: {link}")
     assert lost == set()
@@ -237,10 +237,10 @@ def test_links_and_anchors_lead_somewhere_and_no_id_is_given_twice(html):
 @pytest.mark.parametrize(
     ("words", "first", "excerpt"),
     [
-        ("posterior", "book/", "posterior"),
+        ("posterior", r"book/\d", "posterior"),
         ("Langevin dynamics", "book/10_langevin", "angevin"),
         ("early stopping", "book/07_early_stopping", "stop"),
-        ("sample_ddim", "book/", "sample_ddim"),
+        ("sample_ddim", "book/api", "sample_ddim"),
     ],
 )
 def test_the_search_finds_chapters_and_shows_what_they_say(
@@ -252,7 +252,7 @@ def test_the_search_finds_chapters_and_shows_what_they_say(
     tab.evaluate(READY)
     results = tab.locator("ul.search > li")
     target = results.first.locator("a").get_attribute("href")
-    assert target.startswith(first), target
+    assert re.match(first, target), target
     shown = tab.evaluate(
         "[...document.querySelectorAll('ul.search > li')].slice(0, 10).map((e) => {"
         "e.querySelectorAll('mjx-container').forEach((m) => m.remove()); return e.innerText; })"
@@ -326,10 +326,10 @@ def test_statements_of_a_chapter_share_one_counter(html):
 def test_a_reference_shows_what_it_refers_to(html, tab):
     shown = 0
     for page, link in [
-        ("book/02_reverse.html", "a[href^='#equation-']"),
-        ("book/02_reverse.html", "a[href^='01_forward.html#equation-']"),
-        ("book/03_elbo.html", "a[href^='02_reverse.html#'].proof"),
-        ("notebooks/05_sampling.html", "a[href^='../book/05_sampling.html#equation-']"),
+        ("book/02_reverse.html", "a.reference[href^='#equation-']"),
+        ("book/02_reverse.html", "a.reference[href^='#thm-posterior']"),
+        ("book/03_elbo.html", "a.reference[href^='02_reverse.html#equation-']"),
+        ("notebooks/05_sampling.html", "a.reference[href^='../book/05_sampling.html#equation-']"),
     ]:
         visit(tab, (html / page).as_uri())
         link = tab.locator(f"article {link}").first
@@ -389,11 +389,10 @@ def test_errors_would_be_noticed(tab, tmp_path):
         + "</pre>"
         "</div><img src='none.png'><script src='https://example.org/a.js'></script></article>"
     )
-    with pytest.raises(Error):
-        tab.goto((tmp_path / "none.html").as_uri())
     visit(tab, page.as_uri())
     seen = tab.evaluate(SEEN)
     assert len(RAW.findall(seen["text"])) == 2
     assert seen["broken"] and seen["nameless"]
     assert len(tab.evaluate(CUT)) == 1
     assert any("asks for https://example.org" in text for text in tab.complaints)
+    assert any("ERR_NAME_NOT_RESOLVED" in text for text in tab.complaints)

@@ -84,14 +84,16 @@ def collect(app, pagename, templatename, context, doctree):
             if not tag.find_parent("svg"):
                 del tag["id"]
         cards[part["id"]] = str(card)
-    for extra in soup.select("div.math, svg, figure, pre, table.docutils td:empty"):
+    for extra in soup.select("div.math, svg, figure, pre, summary"):
         extra.replace_with(NavigableString(" … ") if "math" in extra.get("class", []) else "")
+    for block in soup(["p", "li", "td", "th", "dt", "dd", "div"]):
+        block.append(" ")
     sections = []
     for section in reversed(soup.select("section[id]")):  # the innermost first
         heading = section.find(re.compile("^h[1-6]$"))
         if heading:
             heading.decompose()
-        sections.append([section["id"], " ".join(section.get_text(" ").split())])
+        sections.append([section["id"], " ".join(section.get_text().split())])
         section.decompose()
     page = json.dumps({"cards": cards, "sections": sections[::-1]}, ensure_ascii=False)
     path = Path(app.outdir) / "_static" / "pages" / f"{pagename}.js"

@@ -5,7 +5,8 @@
 var Scorer = {
   score: ([name, title, , description, score]) => {
     const words = new URLSearchParams(location.search).get("q").trim().toLowerCase();
-    if (description && title.toLowerCase().split(".").pop() === words) return score + 40;
+    const exact = /[_.]/.test(words) && title.toLowerCase().endsWith(words); // a name of the package
+    if (description && exact) return score + 40;
     if (description) return score - 10;
     return score + (/^book\/\d/.test(name) ? 20 : /^notebooks\//.test(name) ? 10 : 0);
   },
