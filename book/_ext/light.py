@@ -38,6 +38,9 @@ def remove_unused(app, exception):
             for file in [path] if path.is_file() else path.rglob("*"):
                 if file.is_file():
                     file.unlink()
+    for folder in sorted(static.rglob("*/"), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def setup(app):

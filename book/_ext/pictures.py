@@ -57,9 +57,8 @@ class Pictures(SphinxTransform):
                 svg = inline(path.read_text(encoding="utf-8"), node.get("alt", ""))
                 if "sd-card-img-top" in node["classes"]:  # a card shows a part of the drawing
                     part = "xMax" if "right" in node["classes"] else "xMin"
-                    svg = svg.replace("<svg", f'<svg preserveAspectRatio="{part}YMin slice"', 1)
-                    svg = re.sub(r' style="[^"]*"| class="plot"', "", svg, count=2)
-                    svg = svg.replace("<svg", '<svg class="sd-card-img-top"', 1)
+                    tag = f'<svg preserveAspectRatio="{part}YMin slice"'
+                    svg = svg.replace("<svg", tag, 1).replace('"plot"', '"sd-card-img-top"', 1)
                 node.replace_self(nodes.raw("", svg, format="html"))
             elif path.suffix == ".gif" and path.exists():
                 node.replace_self(self.with_still(node, path))

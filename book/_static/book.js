@@ -38,6 +38,11 @@ function markWide() {
 
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".animation").forEach(addButton);
+  // a fold and the search button are named by the words in them
+  for (const named of document.querySelectorAll(
+    "details.hide > summary[aria-label], .search-button-field[aria-label]",
+  ))
+    named.removeAttribute("aria-label");
   markWide();
 });
 addEventListener("load", () => {
