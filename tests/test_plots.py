@@ -4,6 +4,7 @@ import re
 from base64 import b64decode
 from io import BytesIO
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
@@ -123,6 +124,28 @@ def test_crowds_and_fields_become_pictures_and_a_few_points_do_not(style):
     assert len(embedded(as_svg(figure))) == 1
     assert ax.lines[0].get_color() == "#000001"  # black, on a dark page too
     assert to_hex(ax.collections[1].get_facecolor()[0]) == "#000001"
+
+
+def test_the_book_shows_a_drawing_in_the_colours_of_its_page(style, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book" / "_ext"))
+    from pictures import inline  # noqa: PLC0415
+
+    figure, ax = plt.subplots()
+    ax.plot([0, 1], "black", label="x")
+    ax.legend()
+    text = inline(_to_svg(figure), 'a "line" & its end')
+    svg = ElementTree.fromstring(text)
+    assert svg.get("aria-label") == 'a "line" & its end' and svg.get("role") == "img"
+    assert svg.get("width") == f"{96 * WIDTH:g}"
+    assert "stroke: currentColor" in text and "stroke: #000000" not in text and GROUND not in text
+    ids = [element.get("id") for element in svg.iter() if element.get("id")]
+    used = re.findall(r'(?:url\(|href=")#([^")]+)', text)
+    assert set(ids) == set(used) and len(ids) == len(set(ids))
+
+    sheet = inline(_to_svg(plot_samples(IMAGES, columns=3)), "sprites")
+    assert (
+        "round(down, 100%, 56.0000px" in sheet
+    )  # whole pixels of the screen for each of the sheet's 56
 
 
 def contrast(one, other):

@@ -39,7 +39,7 @@ def inline(svg, alt, classes="plot"):
             pixel and "pixelated" in svg
         ):  # so wide that each pixel of pixel art is a whole number of the screen's
             unit = width / max(1, round(float(pixel[1]) * 4 / 3))
-            style = f"width: min({width:g}px, round(down, 100%, {unit:.4f}px))"
+            style = f"width: min({width:g}px, round(down, 100%, {unit:.4f}px / var(--density, 1)))"
         svg = svg.replace("<svg", f'<svg width="{width:g}" height="{height:g}" style="{style}"', 1)
     alt = html.escape(alt, quote=True)
     return svg.replace("<svg", f'<svg role="img" aria-label="{alt}" class="{classes}"', 1)
