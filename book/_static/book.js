@@ -20,15 +20,33 @@ function addButton(animation) {
   animation.append(button);
 }
 
+// beside a formula lies a hidden copy for screen readers, which is not measured
+const widthOf = (box) => (box.querySelector(":scope > mjx-math") ?? box).scrollWidth;
+const sizes = new Map(); // of the letters of displayed formulas, as MathJax set them
+
+// a displayed formula that is a little too wide gets smaller letters, down to three quarters
+function fitFormulas() {
+  const formulas = [...document.querySelectorAll(".bd-article mjx-container[display='true']")];
+  for (const box of formulas) {
+    if (!sizes.has(box)) sizes.set(box, box.style.fontSize);
+    box.style.fontSize = sizes.get(box);
+  }
+  const shares = formulas.map((box) => (box.clientWidth - 4) / widthOf(box));
+  formulas.forEach((box, i) => {
+    if (shares[i] >= 0.75 && shares[i] < 1)
+      box.style.fontSize = `calc(${sizes.get(box) || "100%"} * ${shares[i].toFixed(3)})`;
+  });
+}
+
 // a box that scrolls can be reached by keyboard and shows a shadow at the hidden side
 function markWide() {
-  const boxes = document.querySelectorAll(
-    ".bd-article :is(mjx-container, pre, .pst-scrollable-table-container)",
-  );
-  const wide = Array.from(boxes, (box) => {
-    const formula = box.querySelector(":scope > mjx-math"); // beside it lies a hidden copy for screen readers
-    return (formula ? formula.scrollWidth : box.scrollWidth) > box.clientWidth + 1;
-  });
+  fitFormulas();
+  const boxes = [
+    ...document.querySelectorAll(
+      ".bd-article :is(mjx-container, pre, .pst-scrollable-table-container)",
+    ),
+  ];
+  const wide = boxes.map((box) => widthOf(box) > box.clientWidth + 1);
   boxes.forEach((box, i) => {
     box.classList.toggle("wide", wide[i]);
     if (wide[i]) box.tabIndex = 0;
