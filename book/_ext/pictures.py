@@ -18,6 +18,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
+DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
 
 
 def inline(svg, alt, classes="plot"):
@@ -27,6 +28,7 @@ def inline(svg, alt, classes="plot"):
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}", svg)
+    svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: DECIMALS.sub(r"\1", m[0]), svg)
     svg = svg.replace("xlink:href", "href").replace("stroke: #000000", "stroke: currentColor")
     svg = svg.replace("#fefefe", "var(--pst-color-background, #fff)")
     size = re.match(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg)
