@@ -23,7 +23,7 @@ DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
 
 def inline(svg, alt, classes="plot"):
     """The SVG element of a drawing of matplotlib's as a part of a page; ``alt`` says what it shows."""
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|\s+", " ", svg[svg.index("<svg") :], flags=re.S)
     prefix = f"s{hashlib.sha256(svg.encode()).hexdigest()[:6]}-"
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
