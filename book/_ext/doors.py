@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.errors import ConfigError, ExtensionError
@@ -45,7 +46,8 @@ def start_handout(app):
     """Make the hand-out in a process of its own, unless that of the last build is newer than all it is made of."""
     if app.builder.name != "html":
         return
-    root, folder = Path(app.srcdir), Path(app.outdir).parent / "handout"
+    folder = Path(app.outdir).parent / "handout"
+    root = Path(find_spec("dgm_helpers").origin).parents[1]  # an edition may be built from a copy
     parts = ["dgm_helpers", "homework", "notebooks", "results", "book"]
     files = [path for part in parts for path in (root / part).rglob("*")]
     files = [path for path in files if path.suffix in (".py", ".ipynb", ".json", ".md", ".txt")]

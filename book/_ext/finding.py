@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from bs4 import BeautifulSoup, NavigableString
@@ -124,9 +125,8 @@ class EquationTable(SphinxDirective):
     """A table of the book's equations and the functions whose docstrings name them, in the order of the pages."""
 
     def run(self):
-        root = Path(self.env.srcdir)
-        pages = sorted((root / "book").glob("[01]*.md"))
-        modules = sorted((root / "dgm_helpers").glob("*.py"))
+        pages = sorted((Path(self.env.srcdir) / "book").glob("[01]*.md"))
+        modules = sorted(Path(find_spec("dgm_helpers").origin).parent.glob("*.py"))
         for path in [*pages, *modules]:
             self.env.note_dependency(str(path))
         functions = {}
