@@ -7,12 +7,15 @@ help:
 	@echo "make test     run the tests, build the book, and run every cell of the notebooks again"
 	@echo ""
 	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make site     the book in one zip, which opens by a double click on its index.html"
+	@echo "make pdf      the book as one PDF; needs Chromium"
 	@echo "make labs     run all notebooks from top to bottom and store their outputs; LAB=05 runs one, LAB=\"05 12\" two"
 	@echo "make format   format all Python code, notebooks included"
 	@echo "make bench    run the timings against other implementations"
 	@echo "make soak     try malformed arguments on the package for a long time, other ones each time"
 	@echo ""
 	@echo "Each installs the pinned requirements into .venv the first time."
+	@echo "REPOSITORY=owner/name make book adds links to that repository on GitHub, and to Colab and Binder."
 	@echo "Python 3.11 or newer is needed: make PYTHON=python3.12 book names another one."
 
 ifeq ($(EDITION),student)
@@ -21,14 +24,21 @@ book: .venv/installed
 	.venv/bin/jupyter-book build -W --keep-going --all _build/student
 	@echo "$(CURDIR)/_build/student/_build/html/index.html"
 else
+# only what has changed is built again; after a warning everything is, so that the warning comes again
 book: .venv/installed
-	.venv/bin/jupyter-book build -W --keep-going --all .
+	.venv/bin/jupyter-book build -W --keep-going . || { rm -rf _build/.doctrees; exit 1; }
 	@echo "$(CURDIR)/_build/html/index.html"
 endif
 
 # a worker for each core, at most four, each on one thread; a file's tests stay together, since a notebook's cells need each other
 test: .venv/installed
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+site: book
+	@.venv/bin/python tools/site.py
+
+pdf: book
+	@.venv/bin/python tools/pdf.py
 
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks
@@ -54,4 +64,4 @@ soak: .venv/installed
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-.PHONY: help book test lab labs format bench soak
+.PHONY: help book test site pdf lab labs format bench soak

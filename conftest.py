@@ -30,7 +30,7 @@ def compare_outputs(self, test, ref, skip_compare=None):
                 n.keys() & o.keys()
             ):  # glued values are stored as application/papermill.record/text/plain
                 if (
-                    key.endswith(("image/png", "image/gif"))
+                    key.endswith(("image/svg+xml", "image/png", "image/gif"))
                     or key.endswith(("text", "text/plain"))
                     and close(n[key], o[key])
                 ):

@@ -3,6 +3,7 @@
 ``import dgm_helpers as dgm`` gives the names below. What is rare or heavy is imported when it is first used.
 """
 
+import sys
 from importlib import import_module
 
 from .arguments import seeded
@@ -63,6 +64,9 @@ __all__ = sorted(
     ]
     + list(_LATER)
 )
+
+if {"ipykernel", "matplotlib.pyplot"} <= sys.modules.keys():  # a notebook that draws: set its style
+    import_module(".plots", __name__)
 
 
 def __getattr__(name):

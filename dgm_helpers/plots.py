@@ -1,16 +1,25 @@
 """The figures that several chapters share. Each returns a matplotlib figure or, for an animation, the bytes of a GIF.
 
+In a notebook, importing this module calls :func:`use_style`.
+
 Wrong type, dtype, shape, range or NaN raises TypeError or ValueError naming the argument, before anything is drawn.
 """
 
+import re
+import sys
 from collections.abc import Mapping
-from io import BytesIO
+from io import BytesIO, StringIO
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.colors import is_color_like
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.colors import ListedColormap, is_color_like, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from .arguments import (
@@ -27,6 +36,114 @@ from .arguments import (
 from .sprites import _on_white, tile, to_uint8
 
 LONGEST = 655_350  # milliseconds: a GIF counts hundredths of a second in 16 bits
+WIDTH = 6.75  # inches, at 96 screen pixels each: the width of the book's text column
+MANY = 1500  # points of all clouds of a figure, from which on it holds their picture instead of each of them
+DECIMALS = re.compile(
+    r"(\d\.\d\d)\d+"
+)  # of a drawing's coordinates: what is beyond 1/7,000 of an inch
+
+# what the first five stand for can be told apart with any colour-blindness, and all suit a light and a dark page
+COLORS = {
+    "blue": "#4696e4",
+    "orange": "#c57530",
+    "green": "#10703f",
+    "red": "#df5380",
+    "purple": "#8633df",
+    "brown": "#9a6a3f",
+    "pink": "#d46fb4",
+    "grey": "#808690",
+    "olive": "#948c1e",
+    "cyan": "#1f9fae",
+}
+# for thin things on the page's own ground: viridis without its ends, of which one is lost on dark and one on white
+ARROWS = ListedColormap(plt.colormaps["viridis"](np.linspace(0.3, 0.8, 256)), "arrows")
+GROUND = "#fefefe"  # behind a legend; the book shows its page's ground instead, and its text's colour for black
+STYLE = {
+    "figure.figsize": (WIDTH, 3.4),
+    "figure.dpi": 96,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.prop_cycle": cycler(color=COLORS.values()),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "axes.linewidth": 0.9,
+    "font.size": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "grid.color": COLORS["grey"],
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 10,
+    "legend.facecolor": GROUND,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
+    "legend.borderaxespad": 0.3,
+    "lines.linewidth": 1.7,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "figures",
+}
+
+
+def use_style():
+    """Give the figures of this notebook the look of the book's: its style, and drawings (SVG) instead of pictures.
+
+    The drawings have no ground of their own and suit a light and a dark page. A figure that is wider than the text
+    column, 6.75 inches, is drawn at the column's width. What is dense in a figure, clouds of more than 1,500 points
+    together or a field of colours, becomes a picture with two pixels for each of the screen's; pixel art keeps the
+    edges of its pixels. Outside a notebook, or if it has another backend than the inline one, only the style changes.
+    """
+    plt.rcParams.update(STYLE)
+    if "IPython" not in sys.modules:
+        return
+    shell = sys.modules["IPython"].get_ipython()
+    if shell is None or "inline" not in matplotlib.get_backend(auto_select=False):
+        return
+    plt.switch_backend(matplotlib.get_backend())  # registers what draws PNG, which is then replaced
+    formatters = shell.display_formatter.formatters
+    formatters["image/png"].pop(Figure, None)
+    formatters["image/svg+xml"].for_type(Figure, _to_svg)
+
+
+def _to_svg(figure):
+    """The figure as the text of an SVG element; it is changed in place."""
+    width, height = figure.get_size_inches()
+    if width > WIDTH:
+        square = any(ax.get_aspect() != "auto" for ax in figure.axes)
+        figure.set_size_inches(WIDTH, height * WIDTH / width if square else height)
+    clouds = [*figure.findobj(PathCollection), *figure.findobj(_is_row_of_dots)]
+    if sum(map(_points, clouds)) > MANY:
+        for cloud in clouds:
+            cloud.set_rasterized(_points(cloud) > 50)
+    for ax in figure.axes:
+        fields = [artist for artist in ax.collections if isinstance(artist, QuadMesh)]
+        for field in fields:
+            field.set_rasterized(True)
+        for image in ax.images:
+            if image.get_interpolation() == "nearest":
+                image.set_interpolation("none")  # the browser enlarges the pixels themselves
+        if ax.images or fields:  # black lines on a picture stay black on a dark page
+            for artist in (*ax.lines, *ax.texts):
+                if to_hex(artist.get_color()) == "#000000":
+                    artist.set_color("#000001")
+            for artist in ax.collections:
+                if {to_hex(color) for color in artist.get_facecolor()} == {"#000000"}:
+                    artist.set_facecolor("#000001")
+    text = StringIO()
+    figure.savefig(text, format="svg", dpi=192, metadata={"Date": None, "Creator": None})
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S)
+    svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda match: DECIMALS.sub(r"\1", match[0]), svg)
+    return " ".join(svg[svg.index("<svg") :].split("\n"))
+
+
+def _is_row_of_dots(artist):
+    return isinstance(artist, Line2D) and artist.get_linestyle() == "None"
+
+
+def _points(artist):
+    return len(artist.get_xdata() if isinstance(artist, Line2D) else artist.get_offsets())
 
 
 def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2, value_range=None):
@@ -42,8 +159,8 @@ def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2, 
     row_labels : list of str, optional
         One for each row, written to its left.
     width : float
-        The sheet is at most so many inches wide (labels apart), up to 100; each of its pixels is a square of whole
-        screen pixels.
+        The sheet is at most so many inches wide (labels apart), up to 100; labels and all, it is no wider than the
+        text column, 6.75 inches, unless ``width`` is. Each of its pixels is a square of whole screen pixels.
     value_range : (float, float), optional
         What stands for black and white in float pictures; values outside are clipped. By default (−1, 1), but floats
         none of which is below zero might as well lie in [0, 1] or [0, 255]: for these it must be given.
@@ -55,19 +172,22 @@ def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2, 
     if row_labels is not None:
         _require_strings("row_labels", row_labels)
     images = _require_pictures("images", images, value_range)
-    rows, dpi = -(-len(images) // columns), 100
+    rows, dpi = -(-len(images) // columns), 96
     if row_labels is not None and len(row_labels) != rows:
         wanted = f"one label for each of {rows} rows"
         raise ValueError(f"row_labels must hold {wanted}, got {len(row_labels)}")
     sheet = tile(images, columns)
-    height, width = (max(1, int(dpi * width) // sheet.shape[1]) * side for side in sheet.shape[:2])
     left = 8 * max(map(len, row_labels)) if row_labels else 0
     top = 24 if title else 0
-    figure = plt.figure(figsize=((left + width) / dpi, (top + height) / dpi), dpi=dpi)
+    room = dpi * width if width > WIDTH else min(dpi * width, dpi * WIDTH - left)
+    height, width = (max(1, int(room) // sheet.shape[1]) * side for side in sheet.shape[:2])
+    figure = plt.figure(
+        figsize=((left + width) / dpi, (top + height) / dpi), dpi=dpi, layout="none"
+    )
     ax = figure.add_axes(
         (left / (left + width), 0, width / (left + width), height / (top + height))
     )
-    ax.imshow(sheet, interpolation="nearest")
+    ax.imshow(sheet, interpolation="none")
     ax.set_xticks([])
     ax.set_yticks(
         [sheet.shape[0] / rows * (i + 0.5) for i in range(rows)] if row_labels else [], row_labels
@@ -171,10 +291,10 @@ def plot_loss(history, *, keys, labels, ax=None):
             )
         columns[key] = column
     if ax is None:
-        ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")[1]
+        ax = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")[1]
     _require_axes(ax)
     for key, label in zip(keys, labels, strict=True):
-        ax.plot(columns["epoch"], columns[key], label=label, linewidth=1.2)
+        ax.plot(columns["epoch"], columns[key], label=label, linewidth=1.3)
     ax.set(xlabel="epoch", ylabel="mean squared error per value", yscale="log")
     ax.grid(alpha=0.3, which="both")
     ax.legend()
@@ -215,7 +335,17 @@ def animate(frames, *, columns, scale=3, milliseconds=80, hold=15, value_range=N
     sheets = [Image.fromarray(tile(frame, columns)) for frame in frames]
     scale = require_int("scale", scale, 1, max(1, 10_000 // max(sheets[0].size)))
     size = sheets[0].width * scale, sheets[0].height * scale
-    sheets = [sheet.resize(size, Image.Resampling.NEAREST).quantize(64) for sheet in sheets]
+    # one palette for all frames: what stands still keeps its colours
+    some = Image.new("RGB", (sheets[0].width, 3 * sheets[0].height))
+    for i, sheet in enumerate((sheets[0], sheets[len(sheets) // 2], sheets[-1])):
+        some.paste(sheet, (0, i * sheet.height))
+    palette = some.quantize(256)
+    sheets = [
+        sheet.quantize(palette=palette, dither=Image.Dither.NONE).resize(
+            size, Image.Resampling.NEAREST
+        )
+        for sheet in sheets
+    ]
     return _gif(sheets, durations)
 
 
@@ -239,7 +369,7 @@ def animate_plot(draw, frames, *, figsize=(4, 4), milliseconds=80, hold=15):
     if not isinstance(figsize, (tuple, list)) or len(figsize) != 2:
         raise TypeError(f"figsize must be two numbers (width, height), got {described(figsize)}")
     figsize = [require_number("figsize", side, least=0.1, most=100) for side in figsize]
-    figure, ax = plt.subplots(figsize=figsize, dpi=80, layout="constrained")
+    figure, ax = plt.subplots(figsize=figsize, dpi=80, layout="constrained", facecolor="white")
     pictures = []
     try:
         for i in range(frames):
@@ -321,7 +451,7 @@ def plot_score_field(score, *, limit, log_prob=None, arrows=21, ax=None):
         *x.T.numpy(),
         *direction.T.numpy(),
         length.numpy(),
-        cmap="viridis",
+        cmap=ARROWS,
         pivot="mid",
         scale=1.1 * arrows,
         width=0.006,
@@ -366,3 +496,7 @@ def plot_trajectories(trajectory, *, ax, color=None):
             *path[-1], "X", color=line.get_color(), markeredgecolor="black", markersize=7, zorder=4
         )
     return ax.figure
+
+
+if "ipykernel" in sys.modules:
+    use_style()

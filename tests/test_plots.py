@@ -1,11 +1,19 @@
 """The figures that several chapters share: what they draw, counted, and what they refuse."""
 
+import re
+from base64 import b64decode
 from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex, to_rgb
+from nbclient import NotebookClient
 from PIL import Image
 
 matplotlib.use("Agg")
@@ -14,6 +22,11 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 from dgm_helpers.mixtures import GaussianMixture  # noqa: E402
 from dgm_helpers.plots import (  # noqa: E402
+    COLORS,
+    GROUND,
+    STYLE,
+    WIDTH,
+    _to_svg,
     animate,
     animate_plot,
     plot_loss,
@@ -23,6 +36,7 @@ from dgm_helpers.plots import (  # noqa: E402
 )
 from dgm_helpers.sprites import load_sprites, tile, to_tensor  # noqa: E402
 
+SVG = "{http://www.w3.org/2000/svg}"
 mixture = GaussianMixture([0.2, 0.8], [[3.0, 0.0], [-3.0, 0.0]], [1.0, 1.0])
 
 
@@ -32,6 +46,147 @@ def no_figure_is_left_open_by_an_error(request):
     if "error" in request.fixturenames:
         assert not plt.get_fignums()
     plt.close("all")
+
+
+# The look
+
+
+def test_a_notebook_that_draws_gets_the_books_style_and_drawings_from_the_package():
+    code = "import matplotlib.pyplot as plt\nimport dgm_helpers\nplt.plot([1, 2])\nplt.show()"
+    lab = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(lab, kernel_name="python3").execute()
+    (output,) = lab.cells[0].outputs
+    assert set(output.data) == {"image/svg+xml", "text/plain"}
+    assert output.data["image/svg+xml"].startswith("<svg")
+    assert COLORS["blue"] in output.data["image/svg+xml"]
+
+
+def as_svg(figure):
+    return ElementTree.fromstring(_to_svg(figure))
+
+
+@pytest.fixture
+def style():
+    with plt.rc_context(STYLE):
+        yield
+
+
+def embedded(svg):
+    """The pictures that a drawing holds."""
+    links = [image.get("{http://www.w3.org/1999/xlink}href") for image in svg.iter(f"{SVG}image")]
+    return [Image.open(BytesIO(b64decode(link.split(",")[1]))) for link in links]
+
+
+def test_a_drawing_fits_the_text_column_has_no_ground_and_is_the_same_each_time(style):
+    def draw():
+        figure, ax = plt.subplots(figsize=(9, 3))
+        ax.plot([1, 2], "k", label="x")
+        ax.legend()
+        return figure
+
+    text = _to_svg(draw())
+    assert text == _to_svg(draw())
+    svg = ElementTree.fromstring(text)
+    assert (svg.get("width"), svg.get("height")) == (f"{72 * WIDTH:g}pt", "216pt")
+    filled = re.findall(r"fill: (#\w+)", text)
+    assert set(filled) == {GROUND}  # the legend's; black is what is meant where no colour stands
+    assert re.search("stroke: #000000", text)
+    figure, ax = plt.subplots(figsize=(13.5, 8))
+    ax.set_aspect("equal")
+    assert as_svg(figure).get("height") == "288pt"  # as much lower as it is narrower
+
+
+def test_pixel_art_is_embedded_pixel_by_pixel(style):
+    sheet = tile(IMAGES, 3)
+    (alone,) = embedded(as_svg(plot_samples(IMAGES, columns=3)))
+    assert (np.asarray(alone.convert("RGB")) == sheet).all()
+    figure, ax = plt.subplots()
+    ax.imshow(sheet, interpolation="nearest")
+    svg = as_svg(figure)
+    assert embedded(svg)[0].size == (56, 38)
+    assert "pixelated" in next(svg.iter(f"{SVG}image")).get("style")
+
+
+def test_crowds_and_fields_become_pictures_and_a_few_points_do_not(style):
+    def pictures(n):
+        figure, (left, right) = plt.subplots(1, 2)
+        left.scatter(np.arange(n), np.arange(n))
+        left.scatter([0, 1], [0, 1])
+        right.plot(np.arange(n), np.ones(n), "o")
+        return len(embedded(as_svg(figure)))
+
+    assert pictures(100) == 0
+    assert pictures(800) == 2
+    figure, ax = plt.subplots()
+    ax.pcolormesh(np.eye(3))
+    ax.plot([0, 1], "black")
+    ax.quiver([1], [1], color="black")
+    assert len(embedded(as_svg(figure))) == 1
+    assert ax.lines[0].get_color() == "#000001"  # black, on a dark page too
+    assert to_hex(ax.collections[1].get_facecolor()[0]) == "#000001"
+
+
+def test_the_book_shows_a_drawing_in_the_colours_of_its_page(style, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book" / "_ext"))
+    from pictures import inline  # noqa: PLC0415
+
+    figure, ax = plt.subplots()
+    ax.plot([0, 1], "black", label="x")
+    ax.legend()
+    text = inline(_to_svg(figure), 'a "line" & its end')
+    svg = ElementTree.fromstring(text)
+    assert svg.get("aria-label") == 'a "line" & its end' and svg.get("role") == "img"
+    assert svg.get("width") == f"{96 * WIDTH:g}"
+    assert "stroke: currentColor" in text and "stroke: #000000" not in text and GROUND not in text
+    ids = [element.get("id") for element in svg.iter() if element.get("id")]
+    used = re.findall(r'(?:url\(|href=")#([^")]+)', text)
+    assert set(ids) == set(used) and len(ids) == len(set(ids))
+
+    sheet = inline(_to_svg(plot_samples(IMAGES, columns=3)), "sprites")
+    assert (
+        "round(down, 100%, 56.0000px" in sheet
+    )  # whole pixels of the screen for each of the sheet's 56
+
+
+def contrast(one, other):
+    bright, dark = sorted([luminance(one), luminance(other)])[::-1]
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def linear(color):
+    value = np.array(to_rgb(color))
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(color):
+    return linear(color) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_the_colours_stand_out_from_a_light_and_a_dark_page():
+    for name, color in COLORS.items():
+        assert contrast(color, "white") >= 3 and contrast(color, "#121212") >= 3, name
+
+
+# Machado, Oliveira, Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, severity 1.0
+SEEN_WITH = {
+    "normal vision": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def lab_color(rgb):
+    """CIE L*a*b* of a linear sRGB colour."""
+    to_xyz = [[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]
+    x, y, z = np.cbrt(np.maximum(np.array(to_xyz) @ rgb / [0.9505, 1, 1.0888], 0.0089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", SEEN_WITH)
+def test_the_first_colours_can_be_told_apart_by_everyone(vision):
+    first = [lab_color(np.array(SEEN_WITH[vision]) @ linear(c)) for c in list(COLORS.values())[:5]]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(first, 2)) >= 15
 
 
 # Sheets
@@ -229,7 +384,17 @@ def test_a_sheet_has_its_title_and_labels():
         "below",
     ]
     assert np.asarray(ax.images[0].get_array()).shape == (38, 56, 3)
-    assert (figure.get_size_inches() * 100).round().tolist() == [8 * 5 + 5 * 56, 24 + 5 * 38]
+    assert (figure.get_size_inches() * 96).round().tolist() == [8 * 5 + 5 * 56, 24 + 5 * 38]
+
+
+def test_a_sheet_and_its_labels_fit_the_text_column_unless_the_sheet_is_to_be_wider():
+    labels = ["a label of 24 characters"]
+    tens = np.concatenate([IMAGES, IMAGES[:4]])  # 182 pixels wide
+    assert plot_samples(tens).get_size_inches()[0] * 96 == pytest.approx(3 * 182)
+    inside = plot_samples(tens, row_labels=labels).get_size_inches()[0]
+    assert inside * 96 == pytest.approx(8 * 24 + 2 * 182) and inside <= WIDTH
+    outside = plot_samples(tens, row_labels=labels, width=8).get_size_inches()[0]
+    assert outside * 96 == pytest.approx(8 * 24 + 4 * 182)
 
 
 # Histories

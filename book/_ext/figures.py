@@ -10,12 +10,12 @@ directive's content, or else the lab's own.
 """
 
 import base64
-import html
 import json
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from pictures import inline
 from sphinx.util.docutils import SphinxDirective
 
 # the scripts that every movable figure needs, in this order
@@ -35,11 +35,8 @@ class Drawing(SphinxDirective):
                 f"drawing {name}: {source} must exist, and :alt: must say what it shows"
             )
         self.env.note_dependency(str(source))
-        alt = html.escape(self.options["alt"], quote=True)
         svg = source.read_text(encoding="utf-8")
-        svg = svg[svg.index("<svg") :].replace(
-            "<svg", f'<svg role="img" aria-label="{alt}" class="drawing"', 1
-        )
+        svg = inline(svg, self.options["alt"], "drawing")
         script = book / "_static" / "movable" / f"{name}.js"
         if script.exists():
             self.env.note_dependency(str(script))
@@ -64,23 +61,28 @@ class LabFigure(SphinxDirective):
                 break
         else:
             raise self.error(f"lab-figure: no cell of {path.name} has a figure named {wanted!r}")
+        kinds = {"image/svg+xml": "svg", "image/gif": "gif", "image/png": "png"}
         pictures = [
-            o["data"]
-            for o in cell["outputs"]
-            if {"image/png", "image/gif"} & o.get("data", {}).keys()
+            (kinds[kind], "".join(content))
+            for output in cell["outputs"]
+            for kind, content in output.get("data", {}).items()
+            if kind in kinds
         ]
         if not pictures:
             raise self.error(
                 f"lab-figure: the cell of {wanted!r} in {path.name} has no picture stored"
             )
-        kind = "gif" if "image/gif" in pictures[0] else "png"
-        copy = root / "book" / "_lab_figures" / f"{wanted}.{kind}"
-        content = base64.b64decode("".join(pictures[0][f"image/{kind}"]))
-        if not copy.exists() or copy.read_bytes() != content:
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_bytes(content)
+        kind, content = pictures[0]
         alt = self.options.get("alt") or settings.get("image", {}).get("alt") or ""
-        picture = nodes.image(uri=f"/book/_lab_figures/{copy.name}", alt=alt)
+        if kind == "svg":
+            picture = nodes.raw("", inline(content, alt), format="html")
+        else:
+            copy = root / "book" / "_lab_figures" / f"{wanted}.{kind}"
+            content = base64.b64decode(content)
+            if not copy.exists() or copy.read_bytes() != content:
+                copy.parent.mkdir(exist_ok=True)
+                copy.write_bytes(content)
+            picture = nodes.image(uri=f"/book/_lab_figures/{copy.name}", alt=alt)
         if not self.content:
             self.content = type(self.content)([settings["figure"].get("caption", "")], path.name)
         return [numbered_figure(self, picture)]

@@ -1,0 +1,84 @@
+"""Pictures of the labs that suit a light and a dark page, a phone, and readers who want nothing to move.
+
+A drawing (SVG) stands in the page itself: its black becomes the colour of the text, the ground of its legend the ground
+of the page. An animation (GIF) has a still beside it, which the style sheet shows in print and to
+readers who asked for less motion; the page's script adds a button that stops it. A picture without alternative text is
+a warning.
+"""
+
+import hashlib
+import html
+import os
+import re
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
+
+
+def inline(svg, alt, classes="plot"):
+    """The SVG element of a drawing of matplotlib's as a part of a page; ``alt`` says what it shows."""
+    svg = re.sub(r"<!--.*?-->|\s+", " ", svg[svg.index("<svg") :], flags=re.S)
+    prefix = f"s{hashlib.sha256(svg.encode()).hexdigest()[:6]}-"
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}", svg)
+    svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: DECIMALS.sub(r"\1", m[0]), svg)
+    svg = svg.replace("xlink:href", "href").replace("stroke: #000000", "stroke: currentColor")
+    svg = svg.replace("#fefefe", "var(--pst-color-background, #fff)")
+    size = re.match(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    if size:  # points to screen pixels
+        width, height = (float(side) * 4 / 3 for side in size.groups())
+        svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+        style = f"width: {width:g}px"
+        pixel = re.search(r'<image [^>]*transform="matrix\(([\d.]+) 0 0', svg)
+        if (
+            pixel and "pixelated" in svg
+        ):  # so wide that each pixel of pixel art is a whole number of the screen's
+            unit = width / max(1, round(float(pixel[1]) * 4 / 3))
+            style = f"width: min({width:g}px, round(down, 100%, {unit:.4f}px / var(--density, 1)))"
+        svg = svg.replace("<svg", f'<svg width="{width:g}" height="{height:g}" style="{style}"', 1)
+    alt = html.escape(alt, quote=True)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{alt}" class="{classes}"', 1)
+
+
+class Pictures(SphinxTransform):
+    default_priority = 400
+
+    def apply(self, **options):
+        for node in list(self.document.findall(nodes.image)):
+            path = Path(self.env.relfn2path(node["uri"], self.env.docname)[1])
+            if not node.get("alt"):
+                logger.warning("a picture has no alternative text: %s", path.name, location=node)
+            if path.suffix == ".svg" and path.exists():
+                svg = inline(path.read_text(encoding="utf-8"), node.get("alt", ""))
+                if "sd-card-img-top" in node["classes"]:  # a card shows a part of the drawing
+                    part = "xMax" if "right" in node["classes"] else "xMin"
+                    tag = f'<svg preserveAspectRatio="{part}YMin slice"'
+                    svg = svg.replace("<svg", tag, 1).replace('"plot"', '"sd-card-img-top"', 1)
+                node.replace_self(nodes.raw("", svg, format="html"))
+            elif path.suffix == ".gif" and path.exists():
+                node.replace_self(self.with_still(node, path))
+
+    def with_still(self, node, path):
+        """The animation and its still: the picture of the same name beside it, or else its last frame."""
+        still, picture = node.deepcopy(), path.with_suffix(".png")
+        if not picture.exists():
+            picture = Path(self.app.outdir).parent / "jupyter_execute" / f"{path.stem}.still.png"
+            with Image.open(path) as animation:
+                animation.seek(animation.n_frames - 1)
+                animation.convert("RGB").save(picture, optimize=True)
+        still["uri"] = "/" + Path(os.path.relpath(picture, self.app.srcdir)).as_posix()
+        still["classes"] = [*node["classes"], "still"]
+        node["classes"] = [*node["classes"], "moving"]
+        return nodes.container("", node.deepcopy(), still, classes=["animation"])
+
+
+def setup(app):
+    app.add_transform(Pictures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,411 @@
+"""The built book in a real browser: opened from a folder and over HTTP, with every other machine out of reach."""
+
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import threading
+from collections import Counter
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pytest
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+)
+if not CHROMIUM and not os.environ.get("CI"):  # there it must not be skipped
+    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
+
+from axe_playwright_python.base import AXE_SCRIPT  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+WIDTHS = [320, 390, 768, 1280]
+# one page of each kind: what differs from page to page is not their colours
+IN_THE_DARK = [
+    "book/index.html",
+    "book/02_reverse.html",
+    "notebooks/05_sampling.html",
+    "book/api.html",
+]
+LIMIT = 60_000  # milliseconds for one page, on a machine that does something else as well
+RAW = re.compile(
+    r"\$[^$\s][^$\n]*\$|\\[(\[]|\\[a-zA-Z]{2,}|\{[\w:-]+\}`|^:{3,}|`{3}|\]\([\w/#]|\(\S+\)=$", re.M
+)
+READY = """async () => {
+  if (window.MathJax?.startup) await MathJax.startup.promise;
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+}"""
+SEEN = """() => {
+  const article = document.querySelector("article") ?? document.body;
+  const words = article.cloneNode(true);
+  words.querySelectorAll("script, style, pre, code, mjx-container, .sig, .math").forEach((e) => e.remove());
+  return {
+    text: words.innerText,
+    broken: [...document.images].filter((i) => i.complete && !i.naturalWidth).map((i) => i.src),
+    unset: [...document.querySelectorAll(".math")].filter((e) => !e.querySelector("mjx-container")).length,
+    errors: [...document.querySelectorAll("mjx-merror, .system-message")].map((e) => e.textContent),
+    stills: [...document.querySelectorAll(".movable:not(.moves)")].map((e) => e.dataset.movable),
+    stops: [...document.querySelectorAll("mjx-container[tabindex='0']")].filter(
+      (e) => e.firstChild.getBoundingClientRect().width <= e.clientWidth + 2).length,
+    nameless: [...document.querySelectorAll("article img")].filter((i) => !i.alt || /\\.(png|gif|svg)$/.test(i.alt))
+      .map((i) => i.src),
+  };
+}"""
+# what is wider than its box: hidden beyond the edge, or to be scrolled for without a shade at the edge that says so
+CUT = """() => {
+  const shaded = (e) => [null, "::before", "::after"].map((part) => getComputedStyle(e, part)).some(
+    (style) => /gradient/.test(style.maskImage + style.webkitMaskImage + style.backgroundImage));
+  const found = [];
+  for (const e of document.querySelectorAll("article *:not(mjx-container *):not(mjx-container):not(svg *)")) {
+    // a formula's hidden description counts as its width, and is none
+    const formula = e.matches(".math") && e.querySelector("mjx-math")?.getBoundingClientRect().width;
+    const width = formula || e.scrollWidth;
+    if (width <= e.clientWidth + 2 || !e.clientWidth || e.matches(".visually-hidden, .sr-only")) continue;
+    const inner = e.matches(".math") && e.querySelector("mjx-container");
+    const scroller = inner && /auto|scroll/.test(getComputedStyle(inner).overflowX) ? inner : e;
+    const overflow = getComputedStyle(scroller).overflowX;
+    const hidden = ["hidden", "clip"].includes(overflow), scrolls = ["auto", "scroll"].includes(overflow);
+    if (hidden || scrolls && !shaded(scroller) && !shaded(scroller.parentElement))
+      found.push(`${overflow} ${e.tagName}.${e.className} ${width}>${e.clientWidth} ` + e.textContent.slice(0, 40));
+  }
+  return found;
+}"""
+# formulas and drawings have their own description, and thousands of parts
+AXE = """async (rules) => {
+  document.querySelectorAll("mjx-container").forEach((e) => e.replaceWith("x"));
+  document.querySelectorAll("article svg[role=img]").forEach((e) => e.replaceChildren());
+  const { violations } = await axe.run(rules ? { runOnly: rules } : {});
+  return violations.filter((v) => ["serious", "critical"].includes(v.impact))
+    .map((v) => `${v.id} ${v.nodes.length}: ${v.nodes[0].html.slice(0, 150)}`);
+}"""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        cut = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", cut]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def served(html):
+    """The address of the book over HTTP."""
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=html)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def tab(browser):
+    with open_tab(browser) as page:
+        yield page
+
+
+def open_tab(browser, **options):
+    """A new tab that lists in ``complaints`` what its console says and what it asks of other machines."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 800}, **options)
+    tab.set_default_timeout(LIMIT)
+    tab.complaints = []
+
+    def asked(request):
+        if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1")):
+            tab.complaints.append(f"asks for {request.url}")
+
+    def said(message):
+        if message.type in ("error", "warning"):
+            tab.complaints.append(f"{message.type}: {message.text} {message.location['url']}")
+
+    tab.on("request", asked)
+    tab.on("console", said)
+    tab.on("pageerror", lambda error: tab.complaints.append(f"error: {error}"))
+    return tab
+
+
+def visit(tab, address):
+    tab.complaints.clear()
+    tab.goto(address, timeout=LIMIT)
+    tab.evaluate(READY)
+
+
+def names(html):
+    """The book's pages; `index.html` only leads on to the cover, and `_modules` holds the package's sources."""
+    pages = [page.relative_to(html).as_posix() for page in sorted(html.rglob("*.html"))]
+    return [page for page in pages if page != "index.html" and not page.startswith("_static/")]
+
+
+@pytest.fixture(scope="module")
+def facts(html, browser, served):
+    """What was seen on each page; every page is opened once from the folder and once over HTTP."""
+    facts = {}
+    with open_tab(browser) as tab:
+        for name in names(html):
+            visit(tab, (html / name).as_uri())
+            fact = facts[name] = tab.evaluate(SEEN)
+            fact["file"] = list(tab.complaints)
+            if name.startswith("_modules/"):
+                continue
+            fact["sideways"], fact["cut"] = {}, {}
+            for width in WIDTHS[::-1]:
+                tab.set_viewport_size({"width": width, "height": 800})
+                tab.evaluate(READY)
+                total = tab.evaluate("document.documentElement.scrollWidth")
+                if total > width:
+                    fact["sideways"][width] = total
+                if cut := tab.evaluate(CUT):
+                    fact["cut"][width] = cut
+            tab.set_viewport_size({"width": 1280, "height": 800})
+            tab.evaluate(AXE_SCRIPT)
+            fact["axe"] = tab.evaluate(AXE)
+            if name in IN_THE_DARK:
+                tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+                fact["axe in the dark"] = tab.evaluate(AXE, ["color-contrast"])
+        for name in names(html):
+            visit(tab, f"{served}/{name}")
+            facts[name]["http"] = list(tab.complaints)
+    return facts
+
+
+def found(facts, what, pages=""):
+    return {
+        page: fact[what]
+        for page, fact in facts.items()
+        if page.startswith(pages) and fact.get(what)
+    }
+
+
+@pytest.mark.parametrize("how", ["file", "http"])
+def test_no_page_complains_or_asks_for_anything(facts, how):
+    assert found(facts, how) == {}
+
+
+def test_no_formula_or_markup_is_left_raw(facts):
+    raw = {page: RAW.findall(fact["text"]) for page, fact in facts.items()}
+    assert {page: text for page, text in raw.items() if text} == {}
+    assert found(facts, "errors") == {}
+    assert found(facts, "unset") == {}
+
+
+def test_every_picture_loads_and_has_a_description(facts):
+    assert found(facts, "broken") == {}
+    assert found(facts, "nameless") == {}
+
+
+def test_no_page_scrolls_sideways(facts):
+    assert found(facts, "sideways") == {}
+
+
+def test_nothing_is_cut_off_without_a_shade_at_the_edge(facts):
+    assert found(facts, "cut") == {}
+
+
+@pytest.mark.parametrize("theme", ["axe", "axe in the dark"])
+def test_axe_finds_nothing_serious(facts, theme):
+    assert found(facts, theme) == {}
+
+
+def test_formulas_are_no_stops_of_the_tab_key(facts):
+    assert found(facts, "stops") == {}
+
+
+def test_links_and_anchors_lead_somewhere_and_no_id_is_given_twice(html):
+    texts = {name: (html / name).read_text(encoding="utf-8") for name in names(html)}
+    tags = {
+        name: re.findall(r"<\w[^>]*>", re.sub(r"<script.*?</script>", "", text, flags=re.S))
+        for name, text in texts.items()
+    }
+    ids = {
+        name: [i for tag in inside for i in re.findall(r'\sid="([^"]+)"', tag)]
+        for name, inside in tags.items()
+    }
+    twice = {name: [i for i, n in Counter(inside).items() if n > 1] for name, inside in ids.items()}
+    assert {name: inside for name, inside in twice.items() if inside} == {}
+    lost = set()
+    for name, inside in tags.items():
+        links = [href for tag in inside for href in re.findall(r'\shref="([^"]*)"', tag)]
+        for link in links:
+            if re.match(r"\w+:", link):
+                continue
+            target, anchor = urldefrag(unquote(urljoin(name, re.sub(r"\?v=\w+$", "", link))))
+            if not (html / target).is_file() or anchor and anchor not in ids.get(target, [anchor]):
+                lost.add(f"{name}: {link}")
+    assert lost == set()
+
+
+@pytest.mark.parametrize("how", ["file", "http"])
+@pytest.mark.parametrize(
+    ("words", "first", "excerpt"),
+    [
+        ("posterior", r"book/\d", "posterior"),
+        ("Langevin dynamics", "book/10_langevin", "angevin"),
+        ("early stopping", "book/07_early_stopping", "stop"),
+        ("sample_ddim", "book/api", "sample_ddim"),
+    ],
+)
+def test_the_search_finds_chapters_and_shows_what_they_say(
+    html, served, tab, how, words, first, excerpt
+):
+    root = html.as_uri() if how == "file" else served
+    visit(tab, f"{root}/search.html?q={words}")
+    tab.wait_for_function("document.querySelector('.search-summary')?.innerText.includes('found')")
+    tab.evaluate(READY)
+    results = tab.locator("ul.search > li")
+    target = results.first.locator("a").get_attribute("href")
+    assert re.match(first, target), target
+    shown = tab.evaluate(
+        "[...document.querySelectorAll('ul.search > li')].slice(0, 10).map((e) => {"
+        "e.querySelectorAll('mjx-container').forEach((m) => m.remove()); return e.innerText; })"
+    )
+    assert any(excerpt in text for text in shown[:3])
+    assert not [text for text in shown if RAW.search(text) or ".pdf" in text or "Contents" in text]
+    assert tab.complaints == []
+
+
+def test_the_theme_toggles_and_is_kept(html, tab):
+    page = (html / "book" / "01_forward.html").as_uri()
+    visit(tab, page)
+    seen = set()
+    for _ in range(3):
+        tab.locator(".theme-switch-button").first.click()
+        mode = tab.evaluate("document.documentElement.dataset.mode")
+        seen.add((mode, tab.evaluate("getComputedStyle(document.body).backgroundColor")))
+        if mode == "dark":
+            visit(tab, page)
+            assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert len({mode for mode, _ in seen}) == 3 and len({colour for _, colour in seen}) == 2
+
+
+def test_movable_figures_run_and_react(html, facts, tab):
+    assert found(facts, "stills") == {}
+    moved = 0
+    for name in names(html):
+        if 'class="movable"' not in (html / name).read_text(encoding="utf-8"):
+            continue
+        visit(tab, (html / name).as_uri())
+        for figure in tab.locator(".movable").all():
+            figure.scroll_into_view_if_needed()
+            tab.evaluate(READY)
+            before = figure.locator(".panels").inner_html()
+            slider = figure.locator("input[type=range]").first
+            slider.focus()
+            for _ in range(5):
+                slider.press("ArrowLeft")
+            tab.evaluate(READY)
+            assert figure.locator(".panels").inner_html() != before, name
+            moved += 1
+        assert tab.complaints == [], name
+    assert moved >= 7
+
+
+def test_every_lab_stands_in_the_sidebar_without_a_number_of_a_section(html, tab):
+    labs = sorted((html / "notebooks").glob("*.html"))
+    for page in (html / "book" / "index.html", labs[4]):
+        visit(tab, page.as_uri())
+        shown = tab.locator(".bd-sidebar-primary .toctree-l2 > a").all_inner_texts()
+        assert [text.strip() for text in shown] == [f"Lab {i + 1}" for i in range(len(labs))]
+        assert tab.locator(".bd-sidebar-primary .toctree-toggle").count() == 0
+    assert re.match(r"Lab", tab.locator("h1").first.inner_text())
+
+
+def test_statements_of_a_chapter_share_one_counter(html):
+    kinds = set()
+    for page in sorted((html / "book").glob("[01]*.html")):
+        numbers = re.findall(
+            r'<p class="admonition-title"><span class="caption-number">(\w+) ([\d.]+) ?</span>',
+            page.read_text(encoding="utf-8"),
+        )
+        statements = [(kind, n) for kind, n in numbers if kind not in ("Exercise", "Solution")]
+        chapter = str(int(page.name[:2]))
+        expected = [f"{chapter}.{i + 1}" for i in range(len(statements))]
+        assert [number for _, number in statements] == expected, page.name
+        kinds |= {kind for kind, _ in statements}
+    assert kinds >= {"Theorem", "Lemma", "Proposition", "Definition"}
+
+
+def test_a_reference_shows_what_it_refers_to(html, tab):
+    shown = 0
+    for page, link in [
+        ("book/02_reverse.html", "a.reference[href^='#equation-']"),
+        ("book/02_reverse.html", "a.reference[href^='#thm-posterior']"),
+        ("book/03_elbo.html", "a.reference[href^='02_reverse.html#equation-']"),
+        ("notebooks/05_sampling.html", "a.reference[href^='../book/05_sampling.html#equation-']"),
+    ]:
+        visit(tab, (html / page).as_uri())
+        link = tab.locator(f"article {link}").first
+        link.scroll_into_view_if_needed()
+        for enter in (link.hover, link.focus):
+            enter()
+            card = tab.locator("#preview")
+            card.wait_for(state="visible")
+            tab.wait_for_function("document.querySelector('#preview mjx-container')")
+            assert not RAW.search(card.inner_text())
+            tab.keyboard.press("Escape")
+            card.wait_for(state="hidden")
+            tab.mouse.move(0, 0)
+            shown += 1
+        assert tab.complaints == []
+    assert shown == 8
+
+
+def test_pages_can_be_read_without_scripts(html, browser):
+    with open_tab(browser, java_script_enabled=False) as tab:
+        for name in ["book/02_reverse.html", "book/05_sampling.html", "notebooks/05_sampling.html"]:
+            tab.goto((html / name).as_uri())
+            for part in tab.locator("article .dropdown, article details.toggle-details").all():
+                assert part.locator("p").last.is_visible(), f"{name}: {part.inner_text()[:80]}"
+            for picture in tab.locator("article figure").all():
+                assert picture.bounding_box()["height"] > 50, name
+            assert tab.locator("article h1").is_visible()
+
+
+def test_a_page_without_a_repository_has_no_door_that_leads_nowhere(html):
+    if os.environ.get("REPOSITORY"):
+        pytest.skip("the book is built for a repository")
+    for name in names(html):
+        text = (html / name).read_text(encoding="utf-8")
+        assert not re.search(r"source-repository-button|colab|mybinder", text), name
+
+
+def test_the_download_is_the_student_s_notebook(html):
+    for page in sorted((html / "notebooks").glob("*.html")):
+        (link,) = re.findall(
+            r'href="(\.\./downloads/[^"]+\.ipynb)"', page.read_text(encoding="utf-8")
+        )
+        notebook = json.loads((page.parent / link).read_text(encoding="utf-8"))
+        text = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
+        assert "BEGIN SOLUTION" not in text and "BEGIN HIDDEN" not in text
+        assert not re.search(r"^[`:]{3,}\{|\{(?:eq|ref|numref|cite|glue|prf)\W", text, re.M), page
+        assert not [cell for cell in notebook["cells"] if cell.get("outputs")]
+    assert not (html / "_sources").exists()
+    assert Path(html / "downloads" / "hw3.zip").stat().st_size > 1e5
+
+
+def test_errors_would_be_noticed(tab, tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<article><p>$x$ \\alpha</p><div style='overflow:auto;width:50px'><pre>"
+        + "x" * 99
+        + "</pre>"
+        "</div><img src='none.png'><script src='https://example.org/a.js'></script></article>"
+    )
+    visit(tab, page.as_uri())
+    seen = tab.evaluate(SEEN)
+    assert len(RAW.findall(seen["text"])) == 2
+    assert seen["broken"] and seen["nameless"]
+    assert len(tab.evaluate(CUT)) == 1
+    assert any("asks for https://example.org" in text for text in tab.complaints)
+    assert any("ERR_NAME_NOT_RESOLVED" in text for text in tab.complaints)

@@ -1,0 +1,177 @@
+"""What leads out of the book: its repository, the labs as students get them, one archive, one PDF, other machines."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+doors, pdf, site = load("book/_ext/doors.py"), load("tools/pdf.py"), load("tools/site.py")
+
+
+def buttons(page, repository="", printed=False):
+    """The links of a page's buttons, by the label of their group."""
+    printer = {"type": "javascript", "javascript": "window.print()"}
+    source = {"type": "link", "url": "_sources/answers.ipynb"}
+    context = {
+        "header_buttons": [{"label": "download-buttons", "buttons": [source, printer]}],
+        "pathto": lambda name, resource: f"../{name}",
+    }
+    config = SimpleNamespace(repository=repository, printed=printed)
+    doors.set_buttons(SimpleNamespace(config=config), page, "page.html", context, object())
+    return {
+        group["label"]: [button.get("url", "print") for button in group["buttons"]]
+        for group in context["header_buttons"]
+    }
+
+
+def test_a_page_offers_the_student_s_lab_and_no_door_that_leads_nowhere():
+    downloads = ["../downloads/05_sampling.ipynb", "../downloads/hw3.zip", "print"]
+    assert buttons("notebooks/05_sampling") == {"download-buttons": downloads}
+    assert buttons("book/05_sampling") == {"download-buttons": downloads[1:]}
+    both = ["../downloads/hw3.zip", "../downloads/book.pdf", "print"]
+    assert buttons("book/05_sampling", "a/b", printed=True) == {"download-buttons": both}
+    assert buttons("notebooks/05_sampling", "a/b")["launch-buttons"] == [
+        "https://colab.research.google.com/github/a/b/blob/handout/05_sampling.ipynb",
+        "https://mybinder.org/v2/gh/a/b/handout?urlpath=lab/tree/05_sampling.ipynb",
+    ]
+
+
+def test_one_setting_opens_the_repository():
+    config = SimpleNamespace(repository="a/b", html_theme_options={"launch_buttons": {}})
+    doors.open_repository(None, config)
+    options = config.html_theme_options
+    assert options["repository_url"] == "https://github.com/a/b" and options["use_issues_button"]
+    config = SimpleNamespace(repository="", html_theme_options={})
+    doors.open_repository(None, config)
+    assert config.html_theme_options == {}
+    with pytest.raises(doors.ConfigError, match="REPOSITORY must be owner/name, .* got 'b'"):
+        doors.open_repository(None, SimpleNamespace(repository="b"))
+
+
+def test_the_first_cell_of_a_lab_opened_elsewhere_fetches_the_package(tmp_path):
+    """In an environment that has the requirements but not the package, with a folder in the place of GitHub."""
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    for name in ("dgm_helpers", "results", "pyproject.toml", "LICENSE"):
+        (remote / name).symlink_to(ROOT / name)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    archive = ["tar", "--dereference", "--exclude=__pycache__", "-cf", "../files.tar", "."]
+    subprocess.run(archive, cwd=remote, check=True)
+    (tmp_path / "clone").mkdir()
+    subprocess.run(["tar", "-xf", "../files.tar"], cwd=tmp_path / "clone", check=True)
+    for command in (["init", "-qb", "handout"], ["add", "."], ["commit", "-qm", "handout"]):
+        subprocess.run([*git, *command], cwd=tmp_path / "clone", check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site_packages,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    # a folder named in a .pth is searched, but its own .pth files, one of which leads to the package, are not read
+    (site_packages / "requirements.pth").write_text(sysconfig.get_paths()["purelib"])
+    runner = """import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for source in sys.argv[1:]:
+    shell.run_cell(source).raise_error()"""
+    use = """import dgm_helpers as dgm
+from dgm_helpers import results
+assert results.load("train-sprites-generated")
+print(dgm.__file__)"""
+    address = f"url.file://{tmp_path}/clone.insteadOf"
+    environment = os.environ | {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": address,
+        "GIT_CONFIG_VALUE_0": "https://github.com/a/b",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it as the value of build_isolation
+        "NO_COLOR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    environment.pop("PYTHONPATH", None)
+    cell = doors.setup_cell("a/b")["source"]
+    run = subprocess.run(
+        [python, "-c", runner, cell, cell, use],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0 and "error" not in run.stdout.lower(), run.stdout + run.stderr
+    assert run.stdout.splitlines()[-1] == str(tmp_path / "course" / "dgm_helpers" / "__init__.py")
+
+
+def test_the_table_of_equations_names_every_equation_of_a_docstring(html):
+    used = {
+        label
+        for path in (ROOT / "dgm_helpers").glob("*.py")
+        for label in re.findall(r":eq:`([\w-]+)`", path.read_text(encoding="utf-8"))
+    }
+    page = (html / "book" / "api.html").read_text(encoding="utf-8")
+    table = page[page.index("<h2>Equations and functions") :]
+    table = table[: table.index("</table>")]
+    linked = re.findall(r"#equation-([\w-]+)", table)
+    assert len(linked) == len(set(linked)) and set(linked) == used
+    assert len(re.findall(r'href="#dgm_helpers\.\w+\.\w+', table)) >= len(used)
+
+
+def test_the_code_of_a_function_is_one_click_away(html):
+    page = (html / "book" / "api.html").read_text(encoding="utf-8")
+    assert "../_modules/dgm_helpers/samplers.html#ddim_step" in page
+    assert 'id="ddim_step"' in (html / "_modules/dgm_helpers/samplers.html").read_text("utf-8")
+
+
+def test_a_missing_program_or_book_is_said_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="^no PDF is made: it needs Chromium; .*$"):
+        pdf.main()
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: name)
+    monkeypatch.setattr(pdf, "BOOK", tmp_path / "none")
+    with pytest.raises(SystemExit, match="^no PDF is made: it needs the built book; .*$"):
+        pdf.main()
+    monkeypatch.setattr(site, "BUILD", tmp_path)
+    with pytest.raises(SystemExit, match="^no archive is made: it needs the built book; .*$"):
+        site.main()
+
+
+def test_the_archive_holds_the_book_and_says_what_it_lacks(monkeypatch, tmp_path, capsys):
+    (tmp_path / "html" / "book").mkdir(parents=True)
+    (tmp_path / "html" / "index.html").write_text("first")
+    (tmp_path / "html" / "book" / "a.html").write_text("second")
+    monkeypatch.setattr(site, "BUILD", tmp_path)
+    site.main()
+    assert "without the PDF" in capsys.readouterr().out
+    (tmp_path / "book.pdf").write_text("printed")
+    site.main()
+    assert "without" not in capsys.readouterr().out
+    with zipfile.ZipFile(tmp_path / "book.zip") as archive:
+        names = set(archive.namelist())
+    assert {"book/index.html", "book/book/a.html", "book/book.pdf"} <= names
+
+
+def test_other_machines_install_the_same_requirements():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["postCreateCommand"] == "make .venv/installed"
+    binder = ROOT / ".binder"
+    assert "-r ../requirements.txt" in (binder / "requirements.txt").read_text().splitlines()
+    assert os.access(binder / "postBuild", os.X_OK)
+    publish = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["publish"]
+    (push,) = (step["run"] for step in publish["steps"] if "git push" in step.get("run", ""))
+    assert "cp -r book/.binder hw3/" in push  # of the branch that Binder opens

@@ -1,0 +1,182 @@
+"""Print the built book as one PDF, ``_build/book.pdf``: ``python tools/pdf.py``, after ``make book``.
+
+The pages of ``_toc.yml`` become one document, in which a link from page to page is a link inside it, and Chromium
+prints it: first to see on which sheet each page of the book begins, then with these numbers in the contents.
+"""
+
+import html
+import re
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import urldefrag, urljoin
+
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parent.parent
+BOOK = ROOT / "_build" / "html"
+# what only a screen can use
+SCREEN = """script, button, input, a.headerlink, .live, .prev-next-area, .onlyprint, .tip-button,
+div.cell.tag_hide-input details.above-input, div.cell.tag_hide-cell details.above-input, .moving"""
+STYLE = """
+@page { size: A4; margin: 17mm 16mm 19mm; }
+html { font-size: 11.5px; scroll-padding: 0; }
+body { display: block; background: white; }
+article { max-width: none; padding: 0 !important; }
+section.page { break-before: page; }
+h1, h2, h3, h4 { break-after: avoid; }
+figure, .proof > p, table tr, .MathJax, div.math { break-inside: avoid; }
+div.cell_output img, figure img, figure svg { max-width: 100%; max-height: 200mm; height: auto; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; overflow: visible !important; }
+.admonition, div.math, table { overflow: visible !important; box-shadow: none !important; }
+.title { text-align: center; padding-top: 75mm; break-after: page; }
+.title h1 { font-size: 3rem; }
+.contents li { list-style: none; display: flex; gap: 0.5rem; }
+.contents li.part { font-weight: 600; margin-top: 0.8rem; }
+.contents li:not(.part) { padding-left: 1.5rem; }
+.contents i { flex: 1; border-bottom: 1px dotted; opacity: 0.4; }
+.still, .movable .still { display: block !important; }
+"""
+FOOT = """<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>"""
+# MathJax sets formulas for a screen; what is wider than a sheet is made smaller
+FIT = """async () => {
+  await MathJax.startup.promise;
+  await document.fonts.ready;
+  for (const box of document.querySelectorAll("div.math")) {
+    const formula = box.querySelector("mjx-container");
+    const wide = formula.firstElementChild.scrollWidth + (box.querySelector(".eqno")?.offsetWidth ?? 0) + 12;
+    if (wide > box.clientWidth) formula.style.fontSize = `${Math.floor(100 * box.clientWidth / wide)}%`;
+  }
+  for (const table of document.querySelectorAll("table"))
+    if (table.scrollWidth > table.parentElement.clientWidth)
+      table.style.zoom = table.parentElement.clientWidth / table.scrollWidth;
+}"""
+
+
+def contents(toc):
+    """The entries of a table of contents: pairs (caption, None) for parts and (None, name) for pages."""
+    yield None, toc["root"]
+    for part in toc["parts"]:
+        yield part["caption"], None
+        for chapter in part["chapters"]:
+            yield None, chapter["file"]
+            for section in chapter.get("sections", ()):
+                yield None, section["file"]
+
+
+def slug(name):
+    return name.replace("/", "-")
+
+
+def printable(name, names):
+    """The title and the HTML of a page as a part of the whole document."""
+    soup = BeautifulSoup((BOOK / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+    article = soup.find("article")
+    for part in article.select(SCREEN):
+        part.decompose()
+    for details in article("details"):
+        details["open"] = ""
+    for tag in article(True):
+        if tag.find_parent("svg"):
+            continue
+        if "id" in tag.attrs:
+            tag["id"] = f"{slug(name)}--{tag['id']}"
+        if "src" in tag.attrs and not tag["src"].startswith("data:"):
+            tag["src"] = f"html/{urljoin(f'{name}.html', tag['src'])}"
+        if tag.name == "a" and "href" in tag.attrs and not re.match(r"\w+:", tag["href"]):
+            target, anchor = urldefrag(urljoin(f"{name}.html", tag["href"]))
+            target = target.removesuffix(".html")
+            if target in names:
+                tag["href"] = f"#{slug(target)}" + (f"--{anchor}" if anchor else "")
+            else:
+                del tag["href"]
+    title = " ".join(article.h1.get_text().split())
+    return title, f'<section class="page" id="{slug(name)}">{article.decode()}</section>'
+
+
+def document(entries, title, author):
+    """The whole book as one HTML page."""
+    names = {name for _, name in entries if name}
+    pages = {name: printable(name, names) for _, name in entries if name}
+    rows = []
+    for caption, name in entries:
+        if caption:
+            rows.append(f'<li class="part">{html.escape(caption)}</li>')
+        else:
+            link = f'<a href="#{slug(name)}">{html.escape(pages[name][0])}</a>'
+            rows.append(f'<li>{link}<i></i><span data-page="{slug(name)}">000</span></li>')
+    head = BeautifulSoup((BOOK / "book" / "01_forward.html").read_text("utf-8"), "html.parser").head
+    parts = []
+    for tag in head(["link", "script"]):
+        where = "href" if tag.name == "link" else "src"
+        mathjax = "mathjax" in tag.get("src", "") or "window.MathJax" in (tag.string or "")
+        if "stylesheet" in tag.get("rel", []) or mathjax:
+            if where in tag.attrs:
+                tag[where] = f"html/{urljoin('book/', tag[where])}"
+            parts.append(str(tag))
+    title, author = html.escape(title), html.escape(author)
+    return f"""<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
+<title>{title}</title>{"".join(parts)}<style>{STYLE}</style></head><body>
+<div class="title"><h1>{title}</h1><p>{author}</p></div>
+<div class="contents"><h1>Contents</h1><ul>{"".join(rows)}</ul></div>
+{"".join(text for _, text in pages.values())}</body></html>"""
+
+
+def print_book(source, target, chromium):
+    """Print an HTML file as a PDF whose contents name the sheets; returns how many it has."""
+    from playwright.sync_api import sync_playwright
+    from pypdf import PdfReader
+
+    options = {
+        "path": target,
+        "format": "A4",
+        "print_background": True,
+        "prefer_css_page_size": True,
+        "outline": True,
+        "tagged": True,
+        "display_header_footer": True,
+        "header_template": "<span></span>",
+        "footer_template": FOOT,
+    }
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # as wide as the text of a sheet, so that what fits here fits there
+        page = browser.new_page(viewport={"width": 672, "height": 1000})
+        page.set_default_timeout(600_000)
+        page.emulate_media(media="print")
+        page.goto(source.as_uri())
+        page.evaluate(FIT)
+        page.pdf(**options)
+        reader = PdfReader(target)
+        begins = {
+            name.lstrip("/"): reader.get_destination_page_number(destination) + 1
+            for name, destination in reader.named_destinations.items()
+        }
+        page.evaluate(
+            """(begins) => document.querySelectorAll("[data-page]").forEach(
+                 (e) => { e.textContent = begins[e.dataset.page] ?? ""; })""",
+            begins,
+        )
+        page.pdf(**options)
+        browser.close()
+    return len(PdfReader(target).pages)
+
+
+def main(names=()):
+    chromium = next(filter(None, map(shutil.which, ["chromium", "google-chrome"])), None)
+    if not chromium:
+        sys.exit("no PDF is made: it needs Chromium; apt-get install chromium, say, installs it")
+    if not BOOK.is_dir():
+        sys.exit("no PDF is made: it needs the built book; make book builds it")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    entries = list(contents(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+    entries = [entry for entry in entries if not names or entry[1] in names]
+    source, target = ROOT / "_build" / "book.html", ROOT / "_build" / "book.pdf"
+    source.write_text(document(entries, config["title"], config["author"]), encoding="utf-8")
+    sheets = print_book(source, target, chromium)
+    print(f"{target}: {sheets} pages")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
