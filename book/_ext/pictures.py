@@ -67,7 +67,7 @@ class Pictures(SphinxTransform):
 
     def with_still(self, node, path):
         """The animation and its still: the picture of the same name beside it, or else its last frame."""
-        still, picture = node.deepcopy(), path.with_suffix(".png")
+        moving, still, picture = node.deepcopy(), node.deepcopy(), path.with_suffix(".png")
         if not picture.exists():
             picture = Path(self.app.outdir).parent / "jupyter_execute" / f"{path.stem}.still.png"
             with Image.open(path) as animation:
@@ -75,8 +75,8 @@ class Pictures(SphinxTransform):
                 animation.convert("RGB").save(picture, optimize=True)
         still["uri"] = "/" + Path(os.path.relpath(picture, self.app.srcdir)).as_posix()
         still["classes"] = [*node["classes"], "still"]
-        node["classes"] = [*node["classes"], "moving"]
-        return nodes.container("", node.deepcopy(), still, classes=["animation"])
+        moving["classes"] = [*node["classes"], "moving"]
+        return nodes.container("", moving, still, classes=["animation"])
 
 
 def setup(app):

@@ -68,3 +68,4 @@ addEventListener("load", () => {
   markWide();
 });
 addEventListener("resize", markWide);
+document.fonts.addEventListener("loadingdone", markWide); // the letters of the formulas
