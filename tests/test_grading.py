@@ -415,6 +415,28 @@ def test_answers_are_alike_up_to_their_names():
     assert grading.forms("def f(x):\n    return 2 * x") == grading.forms("def (") == []
 
 
+def test_a_short_answer_like_the_books_is_marked(monkeypatch, tmp_path):
+    short = """def f(schedule, x0, t, noise):
+    a = schedule.alpha_bar[t].reshape(-1, 1, 1, 1).to(x0.dtype)
+    return a.sqrt() * x0 + (1 - a).sqrt() * noise"""
+    long = short.replace("    return", "    b = 1 - a\n    c = b * b\n    d = c + 1\n    return")
+    texts = {
+        "source": {"double": short, "triple": long},
+        ONE: {"double": short, "triple": long},
+    }
+
+    def read_labs(out, folder, number=None):
+        answers = texts[number or folder]
+        return {"tiny": json.loads(handed_in(answers))}
+
+    monkeypatch.setattr(grading, "read_labs", read_labs)
+    found = grading.similar(tmp_path, [ONE], {"tiny": TINY})
+    assert [(row["answer"], row["equal_to"], row["short"]) for row in found] == [
+        ("double", "the book's solution", "yes"),
+        ("triple", "the book's solution", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     "kind, text, right",
     [
