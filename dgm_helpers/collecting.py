@@ -43,6 +43,7 @@ UNREADABLE = (
     ValueError,
     MemoryError,
 )
+START = "00_start_here"  # the page with the questions, no lab
 SKIP = "skip-execution"  # the tag of a cell that does not run
 
 
@@ -155,22 +156,28 @@ class Budget:
 
 
 def read_notebooks(hand_in):
-    """The notebooks of a hand-in: a list of names and bytes, and lines about what could not be read."""
-    notebooks, notes, budget = [], [], Budget()
+    """The notebooks of a hand-in: a list of names and bytes, the names of its PDFs, and what could not be read."""
+    notebooks, reports, notes, budget = [], [], [], Budget()
     for path in hand_in.paths:
         try:
             if path.suffix.lower() != ".ipynb":
-                _read_zip(path, "", budget, notebooks, notes, 0)
+                _read_zip(path, "", budget, notebooks, reports, notes, 0)
             elif path.stat().st_size > NOTEBOOK_BYTES:
                 raise ValueError(f"larger than {NOTEBOOK_BYTES >> 20} MB")
             else:
                 notebooks.append((path.name, path.read_bytes()))
         except UNREADABLE as error:
             notes.append(f"{path.name} cannot be read: {error}")
-    return notebooks, notes
+    return notebooks, reports, notes
 
 
-def _read_zip(file, prefix, budget, notebooks, notes, depth):
+def is_report(name):
+    """Whether a name is that of a student's PDF, not of one that came with a Python environment."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() == ".pdf" and "site-packages" not in path.parts
+
+
+def _read_zip(file, prefix, budget, notebooks, reports, notes, depth):
     with zipfile.ZipFile(file) as archive:
         budget.count(len(archive.infolist()))
         for member in archive.infolist():
@@ -185,11 +192,13 @@ def _read_zip(file, prefix, budget, notebooks, notes, depth):
                     notes.append(f"{name}: a link; it was not followed")
                 elif kind == ".ipynb":
                     notebooks.append((name, budget.read(archive, member)))
+                elif is_report(name) and member.file_size:
+                    reports.append(name)
                 elif kind == ".zip" and depth == NESTED:
                     notes.append(f"{name}: a zip within a zip, too deep")
                 elif kind == ".zip":
                     inner = io.BytesIO(budget.read(archive, member))
-                    _read_zip(inner, f"{name}/", budget, notebooks, notes, depth + 1)
+                    _read_zip(inner, f"{name}/", budget, notebooks, reports, notes, depth + 1)
                 elif kind in ARCHIVES:
                     notes.append(f"{name}: cannot be opened here")
             except UNREADABLE as error:
@@ -249,7 +258,8 @@ def sort_labs(notebooks, release):
             continue
         held = [owner[cell[0]] for cell in cells if cell[0] in owner]
         if not held:
-            notes.append(f"{name}: none of the labs")
+            if not PurePosixPath(name).name.startswith(START):
+                notes.append(f"{name}: none of the labs")
             continue
         lab = max(dict.fromkeys(held), key=held.count)
         answers = answered(cells, release[lab])

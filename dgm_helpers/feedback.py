@@ -44,19 +44,27 @@ svg: {fontCache: "local"}};"""
 def feedback(student, row, columns, given, state, labs):
     """The page of a student: ``labs`` are those that ran, by name, ``given`` the points by ``grade_id``."""
     text = html.escape
-    cells = "".join(
-        f"<tr><td>{text(question)}</td><td>{row[question]} of {sum(p for _, p in parts):g}</td></tr>"
-        for question, parts in columns.items()
-    )
-    total = sum(points for parts in columns.values() for _, points in parts)
+    cells, graded, waiting = "", 0, {}
+    for question, parts in columns.items():
+        opened = sum(points for name, points in parts if given.get(name, {}).get("open"))
+        settled = sum(points for _, points in parts) - opened
+        words = [f"{row[question]} of {settled:g}"] if settled else []
+        if opened:
+            waiting[question] = opened
+            words.append(f"{opened:g} not graded yet")
+        graded += settled
+        cells += f"<tr><td>{text(question)}</td><td>{', '.join(words)}</td></tr>"
+    words = f"{row['total']} of {graded:g}"
+    if waiting:
+        words += f", {sum(waiting.values()):g} not graded yet"
     late = f" {row['days_late']} days late." if row["days_late"] else ""
     body = [f"<p>Handed in: {row['handed_in'] or 'nothing that could be graded'}.{late}</p>"]
-    if row["to_grade_by_hand"]:
-        body.append(f"<p>{row['to_grade_by_hand']} answers are not graded yet.</p>")
+    if row["report"]:
+        body.append(f"<p>Report: {text(row['report'])}</p>")
+    if waiting:
+        body.append(f"<p>Not graded yet: {text(', '.join(waiting))}</p>")
     body += [f"<p>{text(note)}</p>" for note in state.get("collected", ())]
-    body.append(
-        f"<table>{cells}<tr><th>total</th><th>{row['total']} of {total:g}</th></tr></table>"
-    )
+    body.append(f"<table>{cells}<tr><th>total</th><th>{words}</th></tr></table>")
     for lab_name, lab in labs.items():
         body.append(f"<h2>{text(lab_name)}</h2>")
         heading = ""
@@ -92,7 +100,7 @@ def mathjax():
     spec = find_spec("sphinx-mathjax-offline")
     if spec is None:
         return ""
-    path = Path(spec.submodule_search_locations[0]) / "static" / "mathjax" / "tex-svg.js"
+    path = Path(spec.submodule_search_locations[0]) / "static" / "mathjax" / "tex-svg-full.js"
     return path.read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
@@ -105,15 +113,17 @@ def show_cell(cell, source, mark, grade):
         parts.append(f"<pre>{text(source)}</pre>")
     for output in cell.get("outputs", ()):
         if output["output_type"] == "error":
-            said = f"{output['ename']}: {output['evalue']}"
+            kind = "AssertionError" if output["ename"] == "WrongAnswer" else output["ename"]
+            said = f"{kind}: {output['evalue']}"  # as in the lab
             parts.append(f'<pre class="said">{text(said)}</pre>')
         elif output["output_type"] == "stream":
             parts.append(f"<pre>{text(''.join(output['text']))}</pre>")
         elif picture := output.get("data", {}).get("image/png"):
             parts.append(f'<img alt="" src="data:image/png;base64,{text("".join(picture))}">')
     if mark.get("grade") and mark.get("points"):
-        points = "not graded yet" if grade.get("open") else f"{grade.get('score', 0):g}"
-        parts.append(f'<p class="points">Points: {points} of {mark["points"]:g}</p>')
+        most, score = f"{mark['points']:g}", f"{grade.get('score', 0):g}"
+        points = f"{most}, not graded yet" if grade.get("open") else f"{score} of {most}"
+        parts.append(f'<p class="points">Points: {points}</p>')
     if grade.get("comment"):
         parts.append(f'<div class="comment" dir="auto">{written(grade["comment"], {})}</div>')
     return "\n".join(parts)

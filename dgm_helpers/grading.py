@@ -32,6 +32,7 @@ ASSIGNMENT = "hw3"
 WORKERS = 4  # at most; one for each core
 STUDENT_SECONDS = 2 * 3600
 SMALL = 40  # nodes of a syntax tree, or words: shorter answers are alike by chance
+SHORT = 5  # statements: functions with fewer are often alike, and are marked in the table
 HEADINGS = {
     "number": ("number", "student_number", "student_id", "id"),
     "last_name": ("last_name", "surname", "family_name", "last"),
@@ -232,16 +233,21 @@ def grade_one(out, number, hand_ins, other, release, running):
     """Grade a student; whatever goes wrong is said, and stays with this student."""
     try:
         state = read_state(out, number)
-        labs, notes, used = read_answers(hand_ins, release)
+        labs, notes, reports, used = read_answers(hand_ins, release)
+        reports += filter(collecting.is_report, other)
         if not hand_ins:
             if state.get("key"):
                 return "graded before; the hand-in is no longer there"
             notes = [f"no labs; there is {', '.join(other[:5])}"] if other else ["no hand-in"]
+        elif not reports:
+            notes.append("no report: what was handed in holds no PDF")
+        report = "; ".join(reports)
         key = hashlib.sha256(json.dumps(labs, sort_keys=True).encode(errors="replace")).hexdigest()
         if state.get("key") == key and state.get("done"):
-            write_state(out, number, {**state, "collected": notes, "used": used})
+            write_state(out, number, {**state, "collected": notes, "used": used, "report": report})
             return "graded before"
-        write_state(out, number, {"key": key, "collected": notes, "used": used})
+        state = {"key": key, "collected": notes, "used": used, "report": report}
+        write_state(out, number, state)
         if not labs:
             return "; ".join(notes)
         write_submission(out, number, labs, used)
@@ -252,8 +258,7 @@ def grade_one(out, number, hand_ins, other, release, running):
                 f"{name}, {note}" for note in lab["metadata"].get("grading", {}).get("notes", ())
             ]
         ran += [note for lab in sorted(labs) for note in suspicious(lab, labs[lab])]
-        done = {"key": key, "collected": notes, "ran": ran, "used": used, "done": not failed}
-        write_state(out, number, done)
+        write_state(out, number, {**state, "ran": ran, "done": not failed})
         return failed or f"{len(labs)} labs graded, {len(notes) + len(ran)} notes"
     except Exception as error:  # one student never stops the class
         log = out / "logs" / f"{number}.log"
@@ -279,21 +284,24 @@ def write_state(out, number, state):
 
 
 def read_answers(hand_ins, release):
-    """The newest hand-in with labs in it: rebuilt labs, lines about the rest, and its [name, time]."""
-    notes = []
-    for hand_in in hand_ins:
-        notebooks, said = collecting.read_notebooks(hand_in)
+    """The newest hand-in with labs in it: rebuilt labs, lines about the rest, PDFs, and its [name, time]."""
+    notes, reports = [], []
+    for i, hand_in in enumerate(hand_ins):
+        notebooks, found, said = collecting.read_notebooks(hand_in)
+        reports += found
         cells, more = collecting.sort_labs(notebooks, release)
         notes += [f"{hand_in.name}: {line}" for line in said + more]
         if cells:
             labs = {lab: collecting.rebuild(release[lab], cells[lab]) for lab in cells}
             missing = sorted(release.keys() - labs.keys())
             notes += [f"without {', '.join(missing)}"] if missing else []
-            if hand_in is not hand_ins[0]:
+            for older in hand_ins[i + 1 :]:
+                reports = reports or collecting.read_notebooks(older)[1]
+            if i:
                 notes.append(f"{hand_ins[0].name} holds no lab; {hand_in.name} was graded instead")
-            return labs, notes, [hand_in.name, hand_in.time]
+            return labs, notes, reports, [hand_in.name, hand_in.time]
         notes.append(f"{hand_in.name}: holds no lab")
-    return {}, notes, None
+    return {}, notes, reports, None
 
 
 def write_submission(out, number, labs, used):
@@ -458,6 +466,7 @@ def write_all(out, students, hand_ins, release, notes):
         if again:
             flags.append(f"graded by hand, then run again, look once more: {', '.join(again)}")
         row["to_grade_by_hand"] = len(opened)
+        row["report"] = state.get("report", "")
         row["handed_in"] = collecting.local_time(used[1]) if used else ""
         row["days_late"] = days_late(student, used)
         row["flags"] = len(flags)
@@ -476,7 +485,7 @@ def write_all(out, students, hand_ins, release, notes):
     ]
     write_table(out / "needs-a-person.csv", people, ("number", "last_name", "what"))
     alike = similar(out, students, release)
-    write_table(out / "similar.csv", alike, ("answer", "equal_to", "students"))
+    write_table(out / "similar.csv", alike, ("answer", "equal_to", "short", "students"))
     total = sum(points for cells in columns.values() for _, points in cells)
     print(
         f"wrote {out / 'grades.csv'}: {len(rows)} students, {len(columns)} columns, {total:g} points"
@@ -498,7 +507,10 @@ def write_table(path, rows, columns=None):
 
 
 def normal_form(function):
-    """A function's syntax tree without its name, its words, and the names of what it binds; None if it is small."""
+    """The number of statements of a function, and its tree without its name, its words, and the names of what it binds.
+
+    None if it is small.
+    """
     tree = copy.deepcopy(function)
     if ast.get_docstring(tree) is not None:
         tree.body = tree.body[1:] or [ast.Pass()]
@@ -515,7 +527,8 @@ def normal_form(function):
             node.arg = bound[node.arg]
         elif isinstance(node, ast.Name):
             node.id = bound.get(node.id, node.id)
-    return ast.dump(tree) if len(nodes) >= SMALL else None
+    statements = sum(isinstance(node, ast.stmt) for node in nodes) - 1  # but for the def
+    return (statements, ast.dump(tree)) if len(nodes) >= SMALL else None
 
 
 def forms(source):
@@ -550,13 +563,14 @@ def similar(out, students, release):
                     keys = [form for _, form in forms(cell["source"])]
                 else:
                     words = re.findall(r"\w+", cell["source"].lower())
-                    keys = [" ".join(words)] if len(words) >= SMALL else []
+                    keys = [(len(words), " ".join(words))] if len(words) >= SMALL else []
                 for key in set(keys) - given:
                     groups[grade_id, key].add(number)
     return [
         {
             "answer": name,
             "equal_to": own.get(key, "each other"),
+            "short": "yes" if key[0] < SHORT else "",
             "students": " ".join(sorted(group)),
         }
         for (name, key), group in sorted(groups.items())

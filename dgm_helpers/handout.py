@@ -202,7 +202,7 @@ def plain(lab, book):
         if cell["cell_type"] == "markdown":
             text = FENCE.sub("", text)
             text = EXERCISE.sub(
-                lambda title: f"### Exercise: {title[1]} ({next(points)} points)", text
+                lambda title: f"### Exercise: {title[1]} ({_points(next(points))})", text
             )
             text = ADMONITION.sub(r"**\1**\n\n\2", text)
             text = re.sub(r"^\(\S+\)=\n", "", text, flags=re.M)
@@ -223,6 +223,10 @@ def plain(lab, book):
         last = {"cell_type": "markdown", "id": "references", "metadata": {}}
         cells.append({**last, "source": f"## References\n\n{works}"})
     return {**lab, "cells": cells}
+
+
+def _points(n):
+    return f"{n} point" if n == 1 else f"{n} points"
 
 
 def _names(work):

@@ -45,10 +45,10 @@ QUESTIONS = {  # the lab of each question, and the cells in it that give its poi
 
 
 def set_student_number(number):
-    """Keep your student number for the labs, in a file beside them; an int in 0…2⁶³ − 1, or the same in digits."""
+    """Keep your student number for the labs, in a file beside them; an int in 1…2⁶³ − 1, or the same in digits."""
     if isinstance(number, str) and number.strip().isdecimal():
         number = int(number)  # Persian digits, too
-    number = require_int("number", number, 0, 2**63 - 1)
+    number = require_int("number", number, 1, 2**63 - 1)
     if number == BOOKS_NUMBER:
         Path(NUMBER_FILE).unlink(missing_ok=True)
         print(f"the labs use the number {number}, which is the book's: put in your own")
@@ -65,25 +65,44 @@ def student_number():
     text = file.read_text(encoding="utf-8").strip()
     if not text.isdecimal():
         raise ValueError(f"{NUMBER_FILE} must hold a student number in digits, got {text[:40]!r}")
-    return require_int(NUMBER_FILE, int(text), 0, 2**63 - 1)
+    return require_int(NUMBER_FILE, int(text), 1, 2**63 - 1)
 
 
 def progress(folder="."):
-    """Print what each of the 22 questions still lacks, from the labs in a folder as they were last saved."""
-    folder, done = Path(folder), 0
-    print(f"{'':6}{'points':>6}  {'lab':20}")
+    """Print what each of the 22 questions still lacks, and the points of the checks that passed when they last ran.
+
+    It reads the labs in a folder as they were last saved, and runs nothing. So an answer that was changed and not run
+    again counts as it ran.
+    """
+    folder, done, total, earned, by_hand = Path(folder), 0, 0, 0, 0
+    print(f"{'':6}{'points':>6}  {'passed':>7}  {'by hand':>7}  {'lab':20}")
     for question, (lab, cells) in QUESTIONS.items():
         marks = _marks(folder / f"{lab}.ipynb")
-        points = sum(marks[name]["points"] for name in cells if name in marks)
-        open_ = [f"{name.removesuffix('-test')} {_state(marks, name)}" for name in cells]
-        open_ = [text for text in open_ if not text.endswith(" answered")]
-        done += not open_
-        print(f"{question:6}{points:6}  {lab:20}{'; '.join(open_) or 'answered'}")
+        points = {name: marks[name]["points"] for name in cells if name in marks}
+        states = {name: _state(marks, name) for name in cells}
+        checks = [name for name in points if name.endswith("-test")]
+        checkable = sum(points[name] for name in checks)
+        passed = sum(points[name] for name in checks if states[name] == "answered")
+        lacks = [
+            f"{name.removesuffix('-test')} {s}" for name, s in states.items() if s != "answered"
+        ]
+        of_checks = f"{passed} of {checkable}" if checkable else ""
+        hand = sum(points.values()) - checkable
+        text = "; ".join(lacks) or "answered"
+        print(
+            f"{question:6}{sum(points.values()):6}  {of_checks:>7}  {hand or '':>7}  {lab:20}{text}"
+        )
+        done += not lacks
+        total, earned, by_hand = total + checkable, earned + passed, by_hand + hand
+    print(f"{'total':6}{total + by_hand:6}  {f'{earned} of {total}':>7}  {by_hand:7}")
+    print(
+        "Points are as of the last run of each check: an answer changed since then must run again."
+    )
     print(f"{done} of {len(QUESTIONS)} questions are answered")
 
 
 def _marks(path):
-    """The cells of a lab that nbgrader knows: points, text, and whether the last run of the cell failed."""
+    """The cells of a lab that nbgrader knows: points, text, and when and how the cell last ran."""
     if not path.exists():
         return {}
     marks = {}
@@ -93,7 +112,8 @@ def _marks(path):
             marks[mark["grade_id"]] = {
                 "points": mark.get("points", 0),
                 "text": "".join(cell["source"]),
-                "ran": "stream" in kinds,
+                "count": cell.get("execution_count"),
+                "ran": bool(kinds & {"stream", "error"}),
                 "failed": "error" in kinds,
             }
     return marks
@@ -107,6 +127,8 @@ def _state(marks, name):
         return "is empty"
     if not name.endswith("-test"):
         return "answered"
-    return (
-        "fails its check" if check["failed"] else "answered" if check["ran"] else "was not checked"
-    )
+    if not check["ran"]:
+        return "was not checked"
+    if not answer["count"] or not check["count"] or answer["count"] > check["count"]:
+        return "must run again, then its check"
+    return "fails its check" if check["failed"] else "answered"

@@ -435,12 +435,24 @@ def _run_one(client, index, cell, answers):
     errors = [output for output in cell.outputs if output.output_type == "error"]
     if errors or not fine:
         cell.outputs = errors[:1] or [failure("Failed", "the check failed without a word")]
+        if errors and errors[0].ename == "NameError" and _unfinished(client.nb, grade_id):
+            cell.outputs = [failure("Unfinished", "this exercise is not solved yet")]
         return [f"{grade_id}: {said}"] if said else []
     wrong = impossible(cell) or _tampered(client, index, cell, answers)
     if wrong:
         cell.outputs = [failure("NeedsAPerson", wrong)]
         return [f"{grade_id}: {wrong}; 0 points until a person has looked"]
     return []
+
+
+def _unfinished(lab, grade_id):
+    """Whether the answer to a check ended as it was handed out, with a NotImplementedError."""
+    return any(
+        output.get("ename") == "NotImplementedError"
+        for index, cell in enumerate(lab.cells)
+        if _name(cell, index) == grade_id.removesuffix("-test")
+        for output in cell.get("outputs", ())
+    )
 
 
 def _tampered(client, index, cell, answers):

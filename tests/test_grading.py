@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import time
 import zipfile
@@ -150,6 +151,16 @@ def double(x):
     assert not (ROOT / "dgm_helpers" / "new.py").exists()
 
 
+@pytest.mark.parametrize(
+    "code, name",
+    [("raise NotImplementedError()", "Unfinished"), ("half = 2 * 3", "NameError")],
+)
+def test_work_that_is_not_begun_is_unfinished(code, name):
+    lab = small_lab(code)
+    assert sandbox.run_lab(lab) == []
+    assert said(lab, "double-test") == [name] and said(lab, "half-test") == []
+
+
 def test_what_goes_to_stderr_costs_nothing():
     noisy = """import sys, warnings
 def double(x):
@@ -215,7 +226,7 @@ def link(name):
 
 
 def read(path):
-    notebooks, notes = collecting.read_notebooks(collecting.HandIn(path.name, 0, [path]))
+    notebooks, _, notes = collecting.read_notebooks(collecting.HandIn(path.name, 0, [path]))
     return dict(notebooks), notes
 
 
@@ -242,6 +253,30 @@ def test_a_hostile_zip_writes_nothing_and_its_labs_are_read(tmp_path):
         assert part in text
     assert re.search(r"link.ipynb: a link.*\n.*bomb.ipynb cannot be read: .* too much", text)
     assert "too deep" in text and "report.rar: cannot be opened" in text and len(notes) == 7
+
+
+def test_a_report_is_a_pdf_of_the_student(tmp_path):
+    inner = zipped({"Report.PDF": b"%PDF", "empty.pdf": b""})
+    members = {"venv/site-packages/matplotlib/home.pdf": b"%PDF", "__MACOSX/._r.pdf": b"x"}
+    path = zipped({**members, "r.pdf.txt": b"x", "in.zip": inner}, tmp_path / "HW.zip")
+    hand_in = collecting.HandIn("HW.zip", 0, [path])
+    assert collecting.read_notebooks(hand_in) == ([], ["in.zip/Report.PDF"], [])
+
+
+def test_a_report_in_an_older_file_counts(tmp_path):
+    new = zipped({"x.ipynb": handed_in(RIGHT)}, tmp_path / "new.zip")
+    old = zipped({"report.pdf": b"%PDF"}, tmp_path / "old.zip")
+    hand_ins = [collecting.HandIn(path.name, 0, [path]) for path in (new, old)]
+    for given, expected in ((hand_ins, ["report.pdf"]), (hand_ins[:1], [])):
+        assert grading.read_answers(given, {"tiny": TINY})[1:3] == ([], expected)
+
+
+def test_the_page_with_the_questions_is_no_strange_notebook():
+    start = (ROOT / "homework" / "00_start_here.ipynb").read_bytes()
+    given = [(f"hw3/00_start_here{end}.ipynb", start) for end in ("", " (1)")]
+    labs, notes = collecting.sort_labs([*given, ("lab.ipynb", handed_in(RIGHT))], {"tiny": TINY})
+    assert list(labs) == ["tiny"] and notes == []
+    assert collecting.sort_labs([("other.ipynb", start)], {"tiny": TINY})[1]
 
 
 def test_what_is_no_zip_or_lies_about_its_size_is_said(tmp_path):
@@ -376,7 +411,30 @@ def test_answers_are_alike_up_to_their_names():
     three = two.replace("+ 1", "+ 2")
     form = [grading.forms(text)[0][1] for text in (one, two, three)]
     assert form[0] == form[1] != form[2]
+    assert form[0][0] == 4  # statements, the words not counted
     assert grading.forms("def f(x):\n    return 2 * x") == grading.forms("def (") == []
+
+
+def test_a_short_answer_like_the_books_is_marked(monkeypatch, tmp_path):
+    short = """def f(schedule, x0, t, noise):
+    a = schedule.alpha_bar[t].reshape(-1, 1, 1, 1).to(x0.dtype)
+    return a.sqrt() * x0 + (1 - a).sqrt() * noise"""
+    long = short.replace("    return", "    b = 1 - a\n    c = b * b\n    d = c + 1\n    return")
+    texts = {
+        "source": {"double": short, "triple": long},
+        ONE: {"double": short, "triple": long},
+    }
+
+    def read_labs(out, folder, number=None):
+        answers = texts[number or folder]
+        return {"tiny": json.loads(handed_in(answers))}
+
+    monkeypatch.setattr(grading, "read_labs", read_labs)
+    found = grading.similar(tmp_path, [ONE], {"tiny": TINY})
+    assert [(row["answer"], row["equal_to"], row["short"]) for row in found] == [
+        ("double", "the book's solution", "yes"),
+        ("triple", "the book's solution", ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -402,6 +460,61 @@ def test_what_a_student_wrote_is_text_on_the_page():
     assert "<script" not in feedback.show_cell(
         {"cell_type": "code", "source": hostile, "outputs": []}, hostile, {}, {}
     )
+
+
+def page_of(given, answer=""):
+    """The page of a student with a written answer, ``a``, and two checks."""
+    mark = {"grade_id": "a", "grade": True, "points": 5, "solution": True, "locked": False}
+    lab = new_notebook(cells=[new_markdown_cell(answer, metadata={"nbgrader": mark})])
+    row = {"handed_in": "now", "days_late": 0, "report": "r.pdf", "1.1": "0", "I1.4": "2"}
+    columns = {"1.1": [("a", 5)], "I1.4": [("b", 3), ("c", 2)]}
+    student = grading.Student(ONE, "Karimi", "Sara", None)
+    return feedback.feedback(student, row | {"total": "2"}, columns, given, {}, {"01": lab})
+
+
+def test_an_answer_that_waits_is_not_counted_as_wrong():
+    waits = {"score": 0, "open": True}
+    page = page_of({"a": waits, "b": {"score": 2, "open": False}, "c": waits})
+    for part in (
+        "<td>1.1</td><td>5 not graded yet</td>",
+        "<td>I1.4</td><td>2 of 3, 2 not graded yet</td>",
+        "<th>2 of 3, 7 not graded yet</th>",
+        "<p>Not graded yet: 1.1, I1.4</p>",
+        "Points: 5, not graded yet<",
+        "<p>Report: r.pdf</p>",
+    ):
+        assert part in page, part
+    page = page_of({"a": {"score": 0}, "b": {"score": 2}})
+    assert "<td>1.1</td><td>0 of 5</td>" in page and "<th>2 of 10</th>" in page
+    assert "not graded yet" not in page
+
+
+def test_a_wrong_answer_has_the_name_that_it_has_in_the_lab():
+    outputs = [sandbox.failure("WrongAnswer", "a square root")]
+    shown = {"cell_type": "code", "source": "", "outputs": outputs}
+    assert "AssertionError: a square root" in feedback.show_cell(shown, "", {"locked": True}, {})
+
+
+def test_formulas_are_set_without_a_network(tmp_path):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if not chromium and not os.environ.get("CI"):  # there it must not be skipped
+        pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    path, written = tmp_path / "page.html", r"$\veps$ $\vmu$ $\epsth(x_t, t)$ $\abar_t$ $\norm{x}$"
+    path.write_text(page_of({}, rf"{written} $\href{{http://x/y}}{{z}}$"), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(offline=True).new_page()
+        page.goto(path.as_uri())
+        page.evaluate("MathJax.startup.promise")
+        formulas = "[...document.querySelectorAll('p mjx-container')]"
+        unset = page.evaluate(
+            f"{formulas}.map((e) => !!e.querySelector('[fill=red], [data-mjx-error]'))"
+        )
+        links = page.evaluate("document.querySelectorAll('a').length")
+        browser.close()
+    assert unset == [False] * 5 + [True] and links == 0  # a link is not set
 
 
 # a class
@@ -459,6 +572,7 @@ def fill(folder):
         "__MACOSX/._two(1).ipynb": b"x",
         "b/two(1).ipynb": b"\xef\xbb\xbf" + handed_in({**RIGHT, **why}, [helper], tiny),
     }
+    inner |= {"b/report.pdf": b"%PDF"}
     zipped({"in/inner.zip": zipped(inner)}, inbox / "HW_Karimi_۸۱۰۱۰۰۰۰۱ (1).ZIP")
     old = zipped({"x.ipynb": b"{}"}, inbox / f"HW_Karimi_{ONE}.zip")
     os.utime(old, (1e9, 1e9))
@@ -478,6 +592,7 @@ def fill(folder):
         "tiny.ipynb": handed_in({"double": attack, "triple": ends}, release=tiny),
     }
     zipped(hostile, inbox / f"HW_Amini_{TWO}.zip")
+    (inbox / f"{TWO}.pdf").write_bytes(b"%PDF")
     # a folder, with one lab that cannot be read, late
     (inbox / THREE).mkdir()
     (inbox / THREE / "01_forward.ipynb").write_bytes(b"{ no json")
@@ -530,6 +645,8 @@ def test_each_gets_what_the_answers_are_worth(klass):
     assert [rows[n]["to_grade_by_hand"] for n in (ONE, TWO)] == ["1", "0"]
     assert [rows[n]["days_late"] for n in (ONE, THREE)] == ["0", "2"]
     assert rows[FIVE]["last_name"] == "'=1+1"
+    reports = [rows[n]["report"] for n in (ONE, TWO, THREE)]
+    assert reports == ["in/inner.zip/b/report.pdf", f"{TWO}.pdf", ""]
 
 
 def test_what_a_person_must_see_is_listed(klass):
@@ -543,14 +660,17 @@ def test_what_a_person_must_see_is_listed(klass):
         f"{TWO} 02_tiny, double: uses glob, sqlite3; read it",
         f"{THREE} .*01_forward.ipynb cannot be read: not a notebook",
         f"{FIVE} no hand-in",
+        f"{THREE} no report: what was handed in holds no PDF",
     ):
         assert any(re.search(part, line) for line in lines), (part, lines)
     assert not any(line.startswith(ONE) and "uses" in line for line in lines)
+    assert [line[:9] for line in lines if "no report" in line] == [THREE]
 
 
 def test_the_page_holds_points_messages_and_no_script_of_the_student(klass):
     page = (klass / "out" / "feedback" / f"{ONE}.html").read_text(encoding="utf-8")
-    assert "5 of 22" in page and "&lt; script&gt;window.pwned" in page
+    assert "5 of 17, 5 not graded yet" in page and "Not graded yet: why" in page
+    assert "Report: in/inner.zip/b/report.pdf" in page and "&lt; script&gt;window.pwned" in page
     assert "<script>window.pwned" not in page and "default-src 'none'" in page
     shown = (klass / "out" / "autograded" / ONE / "hw3" / "02_tiny.ipynb").read_text("utf-8")
     assert "< script>window.pwned" in shown and "<script" not in shown  # by Formgrader, as it is

@@ -196,6 +196,21 @@ def test_every_name_that_a_released_cell_uses_was_made_before(released):
                 assert used <= known, (name, used - known, source(cell))
 
 
+def test_one_point_is_no_plural(released):
+    titles = [
+        title
+        for name, lab in released.items()
+        if name != FIRST  # which is cut off
+        for cell in lab["cells"]
+        for title in re.findall(r"^### Exercise: .* \((\d+ points?)\)$", source(cell), re.M)
+    ]
+    cells = [c for name, lab in LABS.items() if name != FIRST for c in marked(lab).values()]
+    marks = [cell["metadata"]["nbgrader"] for cell in cells]
+    points = [mark["points"] for mark in marks if mark["grade"]]
+    assert sorted(titles) == sorted(f"{n} point{'s' * (n != 1)}" for n in points)
+    assert "1 point" in titles
+
+
 def test_what_a_released_lab_names_stands_in_it(released):
     shown = 0
     for name, lab in released.items():
@@ -286,7 +301,8 @@ def test_the_zip_holds_the_labs_and_what_they_read(course, tmp_path):
     lines = run.stdout.splitlines()
     assert lines[0] == "the labs use your number 810123456", run.stderr
     assert lines[-2:] == ["0 of 22 questions are answered", "810123456"]
-    assert len(lines) == 22 + 4
+    assert lines[-4].split() == ["total", "110", "0", "of", "55", "55"]
+    assert len(lines) == 22 + 6
 
 
 @pytest.mark.parametrize("preferred", ["cp1252", "ascii"])
