@@ -3,12 +3,14 @@
 A check is named after the ``grade_id`` of its exercise. It prints one line if the answer is right. Otherwise it
 raises AssertionError with what came, what was expected and, where the value gives it away, the mistake. Every value
 is compared with the right one first, up to rounding, and only then with those of the usual mistakes, which are stored:
-no right answer is taken for a mistake. An unfinished answer keeps its NotImplementedError.
+no right answer is taken for a mistake. An unfinished answer keeps its NotImplementedError. An answer that takes a
+schedule is tried with a second one, which no lab has.
 
 While it runs, an answer cannot call the package's own solution of the exercise, has 60 seconds, can neither end the
 kernel nor ask for input, and on Linux has 4 GiB of memory. Warnings and what it writes to stderr cost nothing.
 """
 
+import inspect
 import math
 import re
 from functools import partial
@@ -37,6 +39,8 @@ from .score_matching import (
 
 SCHEDULE = NoiseSchedule.linear()
 AB, ALPHA = SCHEDULE.alpha_bar, SCHEDULE.alpha
+OTHER = NoiseSchedule.linear(730, 3e-4, 0.035)  # no lab has it
+GLOBAL = "the lab's own schedule is read, not the one that is given: use the argument schedule"
 MIXTURE = GaussianMixture.from_student_number(810_100_007)
 REDRAWN = "two calls with the same arguments differ: the noise is given, do not draw it anew"
 UNSEEDED = "two calls with the same seed differ: draw everything from the generator that is given"
@@ -104,9 +108,21 @@ def _call(fn, *arguments, hint="", when="", **keywords):
         raise WrongAnswer(refusal(fn, error, more)) from None
     for i, (before, after) in enumerate(zip(arguments, given, strict=True), 1):
         changed = isinstance(before, torch.Tensor) and not torch.equal(before, after)
-        message = f"your function changed its argument {i} in place: make a new tensor instead"
-        _demand(not changed, message)
+        if changed:
+            name = _argument(fn, i)
+            found = f"your function changed its argument {name} in place"
+            raise WrongAnswer(f"{found}: make a new tensor instead")
     return answer
+
+
+def _argument(fn, i):
+    """The name of the i-th argument of a function, or i where it has no name."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        return i
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return named[i - 1] if i <= len(named) else i
 
 
 def _tensor(answer, shape, hint="", name="the result"):
@@ -152,8 +168,12 @@ def _fits(mine, value, tol):
 
 
 def _found(mine, exact):
+    """The two numbers that differ most, with as many digits as it takes to see that."""
+    mine, exact = torch.broadcast_tensors(mine, exact)
     worst = (mine - exact).abs().argmax()
-    return f"got {mine.flatten()[worst]:.6g}, expected {exact.flatten()[worst]:.6g}"
+    a, b = mine.flatten()[worst].item(), exact.flatten()[worst].item()
+    digits = next((d for d in range(6, 17) if f"{a:.{d}g}" != f"{b:.{d}g}"), 17)
+    return f"got {a:.{digits}g}, expected {b:.{digits}g}"
 
 
 def _compare(mine, exact, mistakes, where="", hint="", tol=1e-5):
@@ -186,24 +206,34 @@ def _judge(name, mine, exact, where="", hint="", tol=1e-5):
     raise WrongAnswer(f"{where}{found}{hint}")
 
 
-def _terms(mine, exact, **parts):
-    """Which factors are wrong, if an answer is a sum of factors times the ``parts``."""
+def _terms(mine, exact, when="", **parts):
+    """Which factors are wrong, if an answer is a sum of factors times the ``parts``; ``when`` says of what."""
     basis = torch.stack([part.flatten() for part in parts.values()], 1)
     both = torch.stack([mine.flatten(), exact.flatten()], 1).double()
     factors = torch.linalg.lstsq(basis, both).solution
     if not _fits(basis @ factors, both, 1e-4):
-        return f": it is not a sum of factors times {' and '.join(parts)} (is something clipped?)"
+        why = "is something clipped, or a bracket missing?"
+        return f": it is not a sum of factors times {' and '.join(parts)} ({why})"
     rows = zip(parts, factors.tolist(), strict=True)
     wrong = [
         f"the factor of {part} is {a:.5g}, expected {b:.5g}"
         for part, (a, b) in rows
         if abs(a - b) > 1e-4 * abs(b) + 1e-6
     ]
-    return ": " + " and ".join(wrong) if wrong else ""
+    return f": {when}" + " and ".join(wrong) if wrong else ""
+
+
+def _with_another_schedule(mine, exact):
+    """Raise unless an answer for the schedule OTHER is ``exact(OTHER)``."""
+    where, hint = f"another schedule, T = {OTHER.T}: ", ": read all from the argument schedule"
+    _compare(mine, exact(OTHER), {GLOBAL: exact(SCHEDULE)}, where, hint)
 
 
 def _randn(*shape, seed):
     return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+EARLY = "make beta in float64 from the start, by np.linspace or with dtype=torch.float64"
 
 
 def _array(answer, name, n):
@@ -214,7 +244,9 @@ def _array(answer, name, n):
         array = np.asarray(None)
     right = array.shape == (n,) and array.dtype == np.float64
     got = _kind(answer) if array.dtype == object else f"shape {array.shape} and {array.dtype}"
-    _demand(right, f"{name} needs T + 1 = {n} entries in float64, got {got}")
+    needs = f"{name} needs T + 1 = {n} entries in float64, as a NumPy array"
+    early = f": {EARLY}" if array.dtype == np.float32 else ""
+    _demand(right, f"{needs}, got {got}{early}")
     return torch.from_numpy(array.copy())
 
 
@@ -230,12 +262,15 @@ def check_linear_schedule(fn):
         for name, array, right, hint in zip(names, mine, exact, hints, strict=True):
             where = f"T = {T}, beta from {beta_1} to {beta_T}: "
             hint = f" in {name}: {hint}"
+            rough = not _fits(array, right, 1e-9) and _fits(array, right, 1e-6)
+            single = f"{where}{name} has the precision of float32; {_found(array, right)}: {EARLY}"
+            _demand(not rough, single)
             for part in (slice(1, T), slice(1, T + 1)):  # off by one may end with any number
                 _judge("linear-schedule", array[part], right[part], where, hint, tol=1e-9)
             _demand(array[0] == 1, f"{name}[0] must be 1 (no noise yet), got {array[0]}")
         if T == 1000:
             end = mine[1][-1]
-    return f"alpha_bar_T = {end:.4e}"
+    return f"alpha and alpha_bar agree for three schedules; alpha_bar_T = {end:.4e}"
 
 
 @exercise(perturb_input)
@@ -265,6 +300,10 @@ def check_perturb_input(fn):
         i = (mine - exact).abs().flatten(1).amax(1).argmax()
         hint = _terms(mine[i], exact[i], x0=x0[i].double(), noise=noise[i].double())
         _judge("perturb-input", mine, exact, where, f" at t = {t[i]}{hint}")
+    t = torch.tensor([300, 700, 50])
+    given = x0, t, noise
+    mine = _tensor(_call(fn, OTHER, *given), x0.shape)
+    _with_another_schedule(mine, lambda schedule: perturb_input(schedule, *given))
     return "x_t agrees with the closed form, for pictures and for points"
 
 
@@ -291,6 +330,10 @@ def check_posterior(fn):
         _judge("posterior", mean, right_mean, f"mean {where}", hint, tol)
         hint = "" if s else last
         _judge("posterior", variance, right_variance, f"variance {where}", hint, tol)
+    given = x0, x_t, 365, 146
+    answer = _pair(_call(fn, OTHER, *given), "mean and variance")
+    for i, value in enumerate(answer):
+        _with_another_schedule(value, lambda schedule, i=i: posterior(schedule, *given)[i])
     return "Bayes' rule holds for six pairs s < t, next to each other and far apart"
 
 
@@ -327,7 +370,7 @@ def _is_flat(squares, t):
 def check_batch_loss(fn):
     """Exercise 4, the loss of a batch: ``fn(eps_model, schedule, x0, generator)`` returns one loss for each picture."""
 
-    def run(x0, answer=torch.zeros_like, seed=0):
+    def run(x0, answer=torch.zeros_like, seed=0, schedule=SCHEDULE):
         """The losses where the model's answer is ``answer(x_t)``, and the x_t and t that it got."""
         seen = []
 
@@ -340,7 +383,10 @@ def check_batch_loss(fn):
             return answer(x_t)
 
         reshape = ". Reshape a coefficient of each picture to (B, 1, …, 1)"
-        loss = _call(fn, model, SCHEDULE, x0, seeded(seed), hint=reshape, when=SHAPES)
+        more = {"hint": reshape, "when": SHAPES}
+        if schedule is not SCHEDULE:
+            more = {"hint": f"; here T = {schedule.T}: draw t from 1…T", "when": "out of bounds"}
+        loss = _call(fn, model, schedule, x0, seeded(seed), **more)
         loss = _tensor(loss, x0.shape[:1], ": one loss per picture is expected")
         _demand(seen, "eps_model was not called")
         return loss, *seen[-1]
@@ -431,10 +477,22 @@ def check_batch_loss(fn):
     _compare(x_t - plain, a.sqrt() * pictures, {}, "pictures, x0 in x_t: ", hint)
     exact = (plain / _scale(a)).square().flatten(1).mean(1)
     _compare(loss, exact, {}, "pictures, the loss: ", hint, tol=1e-3)
+    loss, x_t, t = run(few, schedule=OTHER)
+    longest = f"another schedule, T = {OTHER.T}: t must end there, the largest was {t.max()}"
+    _demand(t.max() <= OTHER.T, longest)
+    signal = run(few + 3, schedule=OTHER)[1] - x_t
+    _with_another_schedule(signal, lambda schedule: 3 * at(schedule.alpha_bar, t, signal).sqrt())
+    exact = (x_t / _scale(OTHER.alpha_bar[t])[:, None]).square().mean(1)
+    where = f"another schedule, T = {OTHER.T}, the loss: "
+    hint = ": read the factor of the noise from the argument schedule"
+    _compare(loss, exact, {}, where, hint, tol=1e-3)
     weight = torch.ones((), requires_grad=True)
     loss = _call(fn, lambda x_t, t: weight * x_t, SCHEDULE, pictures, seeded(0))
     _demand(loss.requires_grad, NO_GRAPH)
     return "batch_loss is right"
+
+
+PUT_IN = "in the sum of x_t and eps that is left after x0_hat is put in, "
 
 
 @exercise(ddpm_step, ddim_step)
@@ -454,8 +512,11 @@ def check_ddpm_step(fn):
         right_noise = ddpm_step(SCHEDULE, x_t, eps, t, s, z) - right_mean
         hint = _terms(noise, right_noise, z=z)
         _judge("ddpm-step", noise, right_noise, f"{where}in sigma z: ", hint, _rounding(t))
-        hint = _terms(mean, right_mean, x_t=x_t, eps=eps)
+        hint = _terms(mean, right_mean, PUT_IN, x_t=x_t, eps=eps)
         _judge("ddpm-step", mean, right_mean, f"{where}in the mean: ", hint, _rounding(t))
+    given = x_t, eps, 365, 146, z
+    mine = _tensor(_call(fn, OTHER, *given), x_t.shape)
+    _with_another_schedule(mine, lambda schedule: ddpm_step(schedule, *given))
     _single_precision(fn, x_t, eps, z)
     return "one step agrees for six pairs of timesteps, next to each other and far apart"
 
@@ -474,7 +535,7 @@ def check_ddim_step(fn):
     Where eta is 0, the noise may be None.
     """
     x_t, eps, z = _randn(3, 4, 3, seed=0)
-    steps = ((500, 200, 0.3), (500, 400, 0.3), (1000, 980, 0.0), (20, 0, 1.0), (1, 0, 1.0))
+    steps = ((500, 200, 0.3), (2, 1, 0.3), (1000, 980, 0.0), (20, 0, 1.0), (1, 0, 1.0))
     for t, s, eta in steps:
         where = f"t = {t}, s = {s}, eta = {eta}: "
         root = "is a root of a negative number taken, or alpha_bar_t / alpha_bar_s upside down?"
@@ -491,8 +552,11 @@ def check_ddim_step(fn):
         right_noise = ddim_step(SCHEDULE, x_t, eps, t, s, z, eta=eta) - right_rest
         hint = _terms(noise, right_noise, z=z)
         _judge("ddim-step", noise, right_noise, f"{where}in sigma z: ", hint, _rounding(t))
-        hint = _terms(rest, right_rest, x_t=x_t, eps=eps)
+        hint = _terms(rest, right_rest, PUT_IN, x_t=x_t, eps=eps)
         _judge("ddim-step", rest, right_rest, where, hint, _rounding(t))
+    given = x_t, eps, 365, 146, z
+    mine = _tensor(_call(fn, OTHER, *given, eta=0.3), x_t.shape)
+    _with_another_schedule(mine, lambda schedule: ddim_step(schedule, *given, eta=0.3))
     plain = ddim_step(SCHEDULE, x_t, eps, 500, 499)
     default = _tensor(_call(fn, SCHEDULE, x_t, eps, 500, 499, z), x_t.shape)
     _compare(default, plain, {}, "without eta: ", ": the default of eta must be 0")
@@ -585,8 +649,8 @@ def check_es_sampler(fn):
         calls.append((t[0].item(), x.clone()))
         return torch.zeros_like(x)
 
-    def run(model, stop_at, seed):
-        answer = _call(fn, model, SCHEDULE, proposals, stop_at=stop_at, generator=seeded(seed))
+    def run(model, stop_at, seed, schedule=SCHEDULE):
+        answer = _call(fn, model, schedule, proposals, stop_at=stop_at, generator=seeded(seed))
         return _tensor(answer, proposals.shape)
 
     kept = run(spy, 0, 0)
@@ -608,9 +672,13 @@ def check_es_sampler(fn):
     hint = f"{hint}; is its noise the first draw?"
     _judge("es-sampler", first, exact, "the first state: ", hint)
 
-    exact = sample_es_ddpm(oracle, SCHEDULE, proposals, stop_at=20, generator=seeded(1))
+    def samples(schedule):
+        return sample_es_ddpm(oracle, schedule, proposals, stop_at=20, generator=seeded(1))
+
+    exact = samples(SCHEDULE)
     hint = ": the steps are not DDPM's with the small variance, or the draws' order differs"
     _judge("es-sampler", mine, exact, "the samples: ", hint)
+    _with_another_schedule(run(oracle, 20, 1, OTHER), samples)
     return "200 calls from t = 200 on; the samples agree with the package's"
 
 
@@ -883,6 +951,12 @@ def check_annealed_langevin(fn):
     return "the sampler is right, and equal to the package's"
 
 
+def _ve_score(model, schedule, x, t):
+    """The answer of exercise 12, whatever the model says."""
+    a = schedule.alpha_bar[t]
+    return -model(a.sqrt() * x, torch.full((len(x),), t)) / ((1 - a) / a).sqrt()
+
+
 @exercise()
 def check_one_view_ve_score(fn):
     """Exercise 12, a score from a noise predictor: ``fn(eps_model, schedule, x, t)`` at the level λ_t, for an int t."""
@@ -897,6 +971,8 @@ def check_one_view_ve_score(fn):
         got = _tensor(_call(fn, model, SCHEDULE, x, t, **INTS), x.shape)
         expected = MIXTURE.score(x, levels[t].item())
         _judge("one-view-ve-score", got, expected, f"t = {t}: ", tol=_rounding(t))
+    mine = _tensor(_call(fn, model, OTHER, x, 365), x.shape)
+    _with_another_schedule(mine, lambda schedule: _ve_score(model, schedule, x, 365))
     return "the score agrees at three noise levels"
 
 

@@ -362,3 +362,33 @@ def clipped_input(eps_model, schedule, x0, generator):
     t, noise = _draw(schedule, x0, generator)
     x_t = dgm.perturb_input(schedule, x0, t, noise).clamp(-1, 1)
     return (noise - eps_model(x_t, t)).square().flatten(1).mean(1)
+
+
+def the_labs_table(eps_model, schedule, x0, generator):
+    """the lab's own schedule is read, not the one that is given"""
+    t, noise = _draw(schedule, x0, generator)
+    return _loss(eps_model, dgm.NoiseSchedule.linear(), x0, t, noise)
+
+
+def the_labs_schedule(eps_model, schedule, x0, generator):
+    """another schedule, T = 730: t must end there, the largest was"""
+    return by_mse_loss(eps_model, dgm.NoiseSchedule.linear(), x0, generator)
+
+
+def the_labs_table_at_the_noise(eps_model, schedule, x0, generator):
+    """read the factor of the noise from the argument schedule"""
+    t, noise = _draw(schedule, x0, generator)
+    linear = dgm.NoiseSchedule.linear()
+    x_t = dgm.perturb_input(schedule, x0, t, 0 * noise) + dgm.perturb_input(
+        linear, 0 * x0, t, noise
+    )
+    return (noise - eps_model(x_t, t)).square().flatten(1).mean(1)
+
+
+def a_thousand_timesteps(eps_model, schedule, x0, generator):
+    """here T = 730: draw t from 1…T"""
+    t = torch.randint(1, 1001, (len(x0),), generator=generator)
+    noise = torch.randn(x0.shape, generator=generator)
+    a = schedule.alpha_bar[t].reshape(-1, *[1] * (x0.ndim - 1))
+    x_t = (a.sqrt() * x0 + (1 - a).sqrt() * noise).to(x0.dtype)
+    return (noise - eps_model(x_t, t)).square().flatten(1).mean(1)

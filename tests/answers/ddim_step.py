@@ -245,6 +245,59 @@ def start_not_divided(schedule, x_t, eps, t, s, noise, eta=0.0):
     return by_x0_hat(schedule, x_t, eps, t, s, noise, eta) + a_s.sqrt() * (a_t.sqrt() - 1) * start
 
 
+def _start(schedule, x_t, eps, t, s, noise, eta, start):
+    a_t, a_s = _read(schedule, t, s)
+    right = (x_t - (1 - a_t).sqrt() * eps) / a_t.sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, noise, eta) + a_s.sqrt() * (start - right)
+
+
+def start_without_brackets(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """brackets are missing in x0_hat: divide the whole difference by the root of alpha_bar_t"""
+    a_t = schedule.alpha_bar[t]
+    start = x_t - (1 - a_t).sqrt() * eps / a_t.sqrt()
+    return _start(schedule, x_t, eps, t, s, noise, eta, start)
+
+
+def start_with_the_steps_noise(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """the root of 1 - alpha_bar_t / alpha_bar_s stands in x0_hat where that of 1 - alpha_bar_t belongs"""
+    a_t, a_s = _read(schedule, t, s)
+    start = (x_t - (1 - a_t / a_s).sqrt() * eps) / a_t.sqrt()
+    return _start(schedule, x_t, eps, t, s, noise, eta, start)
+
+
+def start_with_the_noise_at_s(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """the root of 1 - alpha_bar_s stands in x0_hat where that of 1 - alpha_bar_t belongs"""
+    a_t, a_s = _read(schedule, t, s)
+    return _start(schedule, x_t, eps, t, s, noise, eta, (x_t - (1 - a_s).sqrt() * eps) / a_t.sqrt())
+
+
+def direction_at_t(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """1 - alpha_bar_t stands at the old noise where 1 - alpha_bar_s belongs"""
+    a_t, a_s = _read(schedule, t, s)
+    sigma2 = _sigma2(a_t, a_s, eta)
+    change = (1 - a_t - sigma2).clamp(min=0).sqrt() - (1 - a_s - sigma2).sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, noise, eta) + change * eps
+
+
+def scaled_as_at_t(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """x0_hat is multiplied by the root of alpha_bar_t: that of alpha_bar_s belongs there"""
+    a_t, a_s = _read(schedule, t, s)
+    start = (x_t - (1 - a_t).sqrt() * eps) / a_t.sqrt()
+    return _start(schedule, x_t, eps, t, s, noise, eta, start * (a_t / a_s).sqrt())
+
+
+def sigma_before_t(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """1 - alpha_bar at t - 1 stands in sigma where that at s belongs"""
+    a_t, a_s = _read(schedule, t, s)
+    sigma2 = eta**2 * (1 - schedule.alpha_bar[t - 1]) / (1 - a_t) * (1 - a_t / a_s)
+    return _step(x_t, eps, noise, a_t, a_s, sigma2)
+
+
+def no_noise_at_one(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """the noise is left out at s = 1: it is left out at s = 0 only"""
+    return by_x0_hat(schedule, x_t, eps, t, s, noise if s > 1 or not eta else 0 * noise, eta)
+
+
 def clipped_start(schedule, x_t, eps, t, s, noise, eta=0.0):
     """x0_hat is clipped to [-1, 1]: the step of the exercise does not clip"""
     a_t, a_s = _read(schedule, t, s)
@@ -333,7 +386,7 @@ def some_factor(schedule, x_t, eps, t, s, noise, eta=0.0):
 
 
 def in_place(schedule, x_t, eps, t, s, noise, eta=0.0):
-    """changed its argument 3 in place"""
+    """changed its argument eps in place"""
     eps *= 0.5
     return by_x0_hat(schedule, x_t, 2 * eps, t, s, noise, eta)
 
@@ -361,3 +414,14 @@ for _i, (_words, _shift) in enumerate(_SHIFTS.items()):
     _answer = _sigma_right(_shift)
     _answer.__name__, _answer.__doc__ = f"sigma_right_{_i}", _words
     globals()[_answer.__name__] = _answer
+
+
+def the_labs_table(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """the lab's own schedule is read, not the one that is given"""
+    return by_x0_hat(dgm.NoiseSchedule.linear(), x_t, eps, t, s, noise, eta)
+
+
+def the_labs_table_at_s(schedule, x_t, eps, t, s, noise, eta=0.0):
+    """read all from the argument schedule"""
+    a_t, a_s = schedule.alpha_bar[t], dgm.NoiseSchedule.linear().alpha_bar[s]
+    return _step(x_t, eps, noise, a_t, a_s, _sigma2(a_t, a_s, eta).clamp(min=0))

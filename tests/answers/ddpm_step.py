@@ -122,6 +122,39 @@ def one_step_sigma(schedule, x_t, eps, t, s, noise):
     return by_x0_hat(schedule, x_t, eps, t, s, 0 * noise) + sigma * noise
 
 
+def sigma_before_t(schedule, x_t, eps, t, s, noise):
+    """1 - alpha_bar at t - 1 stands in sigma where that at s belongs"""
+    a_t, _, alpha = _read(schedule, t, s)
+    sigma = _sigma2(a_t, schedule.alpha_bar[t - 1], alpha).sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, 0 * noise) + sigma * noise
+
+
+def sigma_without_beta(schedule, x_t, eps, t, s, noise):
+    """1 - alpha is missing in sigma, the second factor of the small variance"""
+    a_t, a_s, _ = _read(schedule, t, s)
+    sigma = ((1 - a_s) / (1 - a_t)).sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, 0 * noise) + sigma * noise
+
+
+def sigma_times_alpha(schedule, x_t, eps, t, s, noise):
+    """alpha stands in sigma where 1 - alpha belongs"""
+    a_t, a_s, alpha = _read(schedule, t, s)
+    sigma = ((1 - a_s) / (1 - a_t) * alpha).sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, 0 * noise) + sigma * noise
+
+
+def sigma_of_ratio_of_bars(schedule, x_t, eps, t, s, noise):
+    """alpha_bar_s / alpha_bar_t stands in sigma where (1 - alpha_bar_s) / (1 - alpha_bar_t) belongs"""
+    a_t, a_s, alpha = _read(schedule, t, s)
+    sigma = (a_s / a_t * (1 - alpha)).sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, 0 * noise) + sigma * noise
+
+
+def no_noise_at_one(schedule, x_t, eps, t, s, noise):
+    """the noise is left out at s = 1: it is left out at s = 0 only"""
+    return by_x0_hat(schedule, x_t, eps, t, s, noise if s > 1 else 0 * noise)
+
+
 def last_step(schedule, x_t, eps, t, s, noise):
     """noise is added at the last step"""
     return by_x0_hat(schedule, x_t, eps, t, s, noise) + (s == 0) * 0.01 * noise
@@ -207,7 +240,7 @@ def no_factor(schedule, x_t, eps, t, s, noise):
 
 
 def beta_as_factor(schedule, x_t, eps, t, s, noise):
-    """eps is not divided by the root of 1 - alpha_bar_t"""
+    """eps is not divided by the root of 1 - alpha_bar_t (in x0_hat: the root over 1 - alpha_bar_t is missing)"""
     a_t, a_s, alpha = _read(schedule, t, s)
     mean = (x_t - (1 - alpha) * eps) / alpha.sqrt()
     return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
@@ -231,6 +264,84 @@ def root_of_alpha_bar_under_eps(schedule, x_t, eps, t, s, noise):
     """eps is divided by the root of alpha_bar_t: that of 1 - alpha_bar_t belongs there"""
     a_t, a_s, alpha = _read(schedule, t, s)
     mean = (x_t - (1 - alpha) / a_t.sqrt() * eps) / alpha.sqrt()
+    return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
+
+
+def _by(schedule, x_t, t, s, noise, start):
+    a_t, a_s, alpha = _read(schedule, t, s)
+    mean = (a_s.sqrt() * (1 - alpha) * start + alpha.sqrt() * (1 - a_s) * x_t) / (1 - a_t)
+    return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
+
+
+def start_not_divided(schedule, x_t, eps, t, s, noise):
+    """x0_hat is not divided by the root of alpha_bar_t"""
+    a_t = schedule.alpha_bar[t]
+    return _by(schedule, x_t, t, s, noise, x_t - (1 - a_t).sqrt() * eps)
+
+
+def start_divided_without_root(schedule, x_t, eps, t, s, noise):
+    """the square root of alpha_bar_t is missing in x0_hat"""
+    a_t = schedule.alpha_bar[t]
+    return _by(schedule, x_t, t, s, noise, (x_t - (1 - a_t).sqrt() * eps) / a_t)
+
+
+def start_multiplied(schedule, x_t, eps, t, s, noise):
+    """x0_hat is multiplied by the root of alpha_bar_t: divide"""
+    a_t = schedule.alpha_bar[t]
+    return _by(schedule, x_t, t, s, noise, (x_t - (1 - a_t).sqrt() * eps) * a_t.sqrt())
+
+
+def start_bare_noise(schedule, x_t, eps, t, s, noise):
+    """eps is not divided by the root of 1 - alpha_bar_t (in x0_hat: the root over 1 - alpha_bar_t is missing)"""
+    a_t = schedule.alpha_bar[t]
+    return _by(schedule, x_t, t, s, noise, (x_t - (1 - a_t) * eps) / a_t.sqrt())
+
+
+def start_with_the_steps_noise(schedule, x_t, eps, t, s, noise):
+    """the root of 1 - alpha stands in x0_hat where that of 1 - alpha_bar_t belongs"""
+    a_t, _, alpha = _read(schedule, t, s)
+    return _by(schedule, x_t, t, s, noise, (x_t - (1 - alpha).sqrt() * eps) / a_t.sqrt())
+
+
+def start_without_brackets(schedule, x_t, eps, t, s, noise):
+    """brackets are missing in x0_hat: divide the whole difference by the root of alpha_bar_t"""
+    a_t = schedule.alpha_bar[t]
+    return _by(schedule, x_t, t, s, noise, x_t - (1 - a_t).sqrt() * eps / a_t.sqrt())
+
+
+def start_wrong_sign(schedule, x_t, eps, t, s, noise):
+    """the sign of eps is wrong: the noise is taken off"""
+    a_t = schedule.alpha_bar[t]
+    return _by(schedule, x_t, t, s, noise, (x_t + (1 - a_t).sqrt() * eps) / a_t.sqrt())
+
+
+def mean_without_brackets(schedule, x_t, eps, t, s, noise):
+    """brackets are missing in the mean: divide the whole difference by the root of alpha"""
+    a_t, a_s, alpha = _read(schedule, t, s)
+    mean = x_t - (1 - alpha) / (1 - a_t).sqrt() * eps / alpha.sqrt()
+    return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
+
+
+def noise_of_the_step(schedule, x_t, eps, t, s, noise):
+    """the root of 1 - alpha stands under eps where that of 1 - alpha_bar_t belongs"""
+    a_t, a_s, alpha = _read(schedule, t, s)
+    mean = (x_t - (1 - alpha) / (1 - alpha).sqrt() * eps) / alpha.sqrt()
+    return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
+
+
+def noise_at_s(schedule, x_t, eps, t, s, noise):
+    """the root of 1 - alpha_bar_s stands under eps where that of 1 - alpha_bar_t belongs"""
+    a_t, a_s, alpha = _read(schedule, t, s)
+    mean = (x_t - (1 - alpha) / (1 - a_s).sqrt() * eps) / alpha.sqrt()
+    return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
+
+
+def mean_before_t(schedule, x_t, eps, t, s, noise):
+    """1 - alpha_bar at t - 1 stands at x_t where that at s belongs"""
+    a_t, a_s, alpha = _read(schedule, t, s)
+    start = (x_t - (1 - a_t).sqrt() * eps) / a_t.sqrt()
+    before = schedule.alpha_bar[t - 1]
+    mean = (a_s.sqrt() * (1 - alpha) * start + alpha.sqrt() * (1 - before) * x_t) / (1 - a_t)
     return mean + _sigma2(a_t, a_s, alpha).sqrt() * noise
 
 
@@ -312,7 +423,7 @@ def own_noise(schedule, x_t, eps, t, s, noise):
 
 
 def in_place(schedule, x_t, eps, t, s, noise):
-    """changed its argument 2 in place"""
+    """changed its argument x_t in place"""
     x_t -= 0.5
     return by_x0_hat(schedule, x_t, eps, t, s, noise)
 
@@ -360,3 +471,14 @@ def mean_of_the_table(schedule, x_t, eps, t, s, noise):
     a_t, a_s, alpha = _read(schedule, t, s)
     still = _step(x_t, eps, 0 * noise, a_t, a_s, schedule.alpha[t])
     return still + _sigma2(a_t, a_s, alpha).sqrt() * noise
+
+
+def the_labs_table(schedule, x_t, eps, t, s, noise):
+    """the lab's own schedule is read, not the one that is given"""
+    return by_x0_hat(dgm.NoiseSchedule.linear(), x_t, eps, t, s, noise)
+
+
+def the_labs_table_in_sigma(schedule, x_t, eps, t, s, noise):
+    """read all from the argument schedule"""
+    sigma = _sigma2(*_read(dgm.NoiseSchedule.linear(), t, s)).sqrt()
+    return by_x0_hat(schedule, x_t, eps, t, s, 0 * noise) + sigma * noise

@@ -319,3 +319,19 @@ def always_noised(eps_model, schedule, proposals, *, stop_at, generator):
     """stop_at = 0 must return the proposals unchanged"""
     x = _sample(eps_model, schedule, proposals, stop_at, generator)
     return x + 0.01 * torch.randn(x.shape, generator=generator)
+
+
+def the_labs_table(eps_model, schedule, proposals, *, stop_at, generator):
+    """the lab's own schedule is read, not the one that is given"""
+    return by_a_while_loop(
+        eps_model, dgm.NoiseSchedule.linear(), proposals, stop_at=stop_at, generator=generator
+    )
+
+
+def the_labs_table_in_the_steps(eps_model, schedule, proposals, *, stop_at, generator):
+    """read all from the argument schedule"""
+
+    def step(_, *rest):
+        return dgm.ddpm_step(dgm.NoiseSchedule.linear(), *rest)
+
+    return _sample(eps_model, schedule, proposals, stop_at, generator, step=step)

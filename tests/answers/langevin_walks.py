@@ -244,7 +244,7 @@ def backwards(score, x, step_size, steps, generator=None):
 
 
 def same_state(score, x, step_size, steps, generator=None):
-    """changed its argument 2 in place"""
+    """changed its argument x in place"""
     states = [x]
     for _ in range(steps):
         x += step_size / 2 * score(x)

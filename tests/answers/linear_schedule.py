@@ -71,7 +71,7 @@ def hard_coded(T, beta_1, beta_T):
 
 
 def hard_coded_with_T(T, beta_1, beta_T):
-    """needs T + 1 = 11 entries in float64, got shape (1001,)"""
+    """needs T + 1 = 11 entries in float64, as a NumPy array, got shape (1001,)"""
     alpha = _alpha(1000, beta_1, beta_T)
     return alpha, np.cumprod(alpha)
 
@@ -197,13 +197,13 @@ def bar_squared(T, beta_1, beta_T):
 
 
 def no_one_at_the_start(T, beta_1, beta_T):
-    """needs T + 1 = 1001 entries in float64, got shape (1000,)"""
+    """needs T + 1 = 1001 entries in float64, as a NumPy array, got shape (1000,)"""
     alpha = 1 - np.linspace(beta_1, beta_T, T)
     return alpha, np.cumprod(alpha)
 
 
 def single_precision(T, beta_1, beta_T):
-    """in float64, got shape (1001,) and float32"""
+    """got shape (1001,) and float32: make beta in float64 from the start"""
     alpha = torch.from_numpy(_alpha(T, beta_1, beta_T)).float()
     return alpha, alpha.cumprod(0)
 
@@ -229,3 +229,28 @@ def generated(T, beta_1, beta_T):
 def ragged(T, beta_1, beta_T):
     """needs T + 1 = 1001 entries in float64"""
     return [[1.0], [1.0, 2.0]], [1.0]
+
+
+def single_precision_made_double(T, beta_1, beta_T):
+    """alpha has the precision of float32"""
+    beta = torch.linspace(beta_1, beta_T, T, dtype=torch.float32)
+    alpha = torch.cat([torch.ones(1), 1 - beta]).double()
+    return alpha, alpha.cumprod(0)
+
+
+def single_beta_made_double(T, beta_1, beta_T):
+    """alpha has the precision of float32"""
+    alpha = _with_one(1 - np.linspace(beta_1, beta_T, T, dtype=np.float32).astype(np.float64))
+    return alpha, np.cumprod(alpha)
+
+
+def single_alpha_made_double(T, beta_1, beta_T):
+    """alpha has the precision of float32"""
+    alpha = _alpha(T, beta_1, beta_T).astype(np.float32)
+    return alpha.astype(np.float64), np.cumprod(alpha).astype(np.float64)
+
+
+def single_product_made_double(T, beta_1, beta_T):
+    """alpha_bar has the precision of float32"""
+    alpha = _alpha(T, beta_1, beta_T)
+    return alpha, np.cumprod(alpha.astype(np.float32)).astype(np.float64)

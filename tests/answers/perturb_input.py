@@ -289,7 +289,7 @@ def double(schedule, x0, t, noise):
 
 
 def in_place(schedule, x0, t, noise):
-    """changed its argument 2 in place"""
+    """changed its argument x0 in place"""
     a = _a(schedule, x0, t).float()
     x0 *= a.sqrt()
     return x0 + (1 - a).sqrt() * noise
@@ -359,3 +359,44 @@ def the_packages_indirectly(schedule, x0, t, noise):
 
     dgm.simple_loss(spy, schedule, x0, t, noise)
     return seen[0]
+
+
+def root_of_a_root(schedule, x0, t, noise):
+    """alpha_bar is rooted twice: the factors are sqrt(alpha_bar) and sqrt(1 - alpha_bar)"""
+    a = _a(schedule, x0, t).sqrt()
+    return _like(x0, a, a.sqrt(), noise, (1 - a).sqrt())
+
+
+def root_of_a_root_at_x0(schedule, x0, t, noise):
+    """x0 is multiplied by the fourth root of alpha_bar: take the square root once"""
+    a = _a(schedule, x0, t)
+    return _like(x0, a, a**0.25, noise, (1 - a).sqrt())
+
+
+def root_of_one_minus_the_root(schedule, x0, t, noise):
+    """the noise is multiplied by sqrt(1 - sqrt(alpha_bar)): the root is that of 1 - alpha_bar"""
+    a = _a(schedule, x0, t)
+    return _like(x0, a, a.sqrt(), noise, (1 - a.sqrt()).sqrt())
+
+
+def root_of_a_root_at_the_noise(schedule, x0, t, noise):
+    """the noise is multiplied by the fourth root of 1 - alpha_bar: take the square root once"""
+    a = _a(schedule, x0, t)
+    return _like(x0, a, a.sqrt(), noise, (1 - a) ** 0.25)
+
+
+def brackets(schedule, x0, t, noise):
+    """... it is not a sum of factors times x0 and noise"""
+    a = _a(schedule, x0, t)
+    return (a.sqrt() * x0 + (1 - a.sqrt() * noise)).to(x0.dtype)
+
+
+def the_labs_table(schedule, x0, t, noise):
+    """the lab's own schedule is read, not the one that is given"""
+    return by_einsum(dgm.NoiseSchedule.linear(), x0, t, noise)
+
+
+def the_labs_table_at_the_noise(schedule, x0, t, noise):
+    """read all from the argument schedule"""
+    a, b = _a(schedule, x0, t), _a(dgm.NoiseSchedule.linear(), x0, t)
+    return _like(x0, a, a.sqrt(), noise, (1 - b).sqrt())

@@ -259,3 +259,28 @@ for _i, (_words, _shift) in enumerate(_SHIFTS.items()):
     _answer = _variance_only(_shift)
     _answer.__name__, _answer.__doc__ = f"variance_only_{_i}", _words
     globals()[_answer.__name__] = _answer
+
+
+def the_labs_table(schedule, x0, x_t, t, s):
+    """the lab's own schedule is read, not the one that is given"""
+    return _both(x0, x_t, *_read(dgm.NoiseSchedule.linear(), t, s))
+
+
+def the_labs_table_in_the_variance(schedule, x0, x_t, t, s):
+    """the lab's own schedule is read, not the one that is given"""
+    mean = _formula(x0, x_t, *_read(schedule, t, s))
+    return mean, _variance(*_read(dgm.NoiseSchedule.linear(), t, s))
+
+
+def variance_before_t(schedule, x0, x_t, t, s):
+    """1 - alpha_bar at t - 1 stands in the variance where that at s belongs"""
+    a_t, a_s, a = _read(schedule, t, s)
+    return _formula(x0, x_t, a_t, a_s, a), _variance(a_t, schedule.alpha_bar[t - 1], a)
+
+
+def mean_before_t(schedule, x0, x_t, t, s):
+    """1 - alpha_bar at t - 1 stands at x_t where that at s belongs"""
+    a_t, a_s, a = _read(schedule, t, s)
+    before = schedule.alpha_bar[t - 1]
+    mean = (a_s.sqrt() * (1 - a) * x0 + a.sqrt() * (1 - before) * x_t) / (1 - a_t)
+    return mean, _variance(a_t, a_s, a)
