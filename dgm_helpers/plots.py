@@ -177,7 +177,7 @@ def plot_samples(images, *, columns=10, title=None, row_labels=None, width=6.2, 
         wanted = f"one label for each of {rows} rows"
         raise ValueError(f"row_labels must hold {wanted}, got {len(row_labels)}")
     sheet = tile(images, columns)
-    left = 8 * max(map(len, row_labels)) if row_labels else 0
+    left = 8 * max(map(len, row_labels)) + 8 if row_labels else 0
     top = 24 if title else 0
     room = dpi * width if width > WIDTH else min(dpi * width, dpi * WIDTH - left)
     height, width = (max(1, int(room) // sheet.shape[1]) * side for side in sheet.shape[:2])
