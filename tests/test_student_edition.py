@@ -32,7 +32,9 @@ def answers():
     for path in LABS:
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             if cell["metadata"].get("nbgrader", {}).get("solution"):
-                found |= pieces(source(cell))
+                text = source(cell)  # of code, what stands between the marks; the rest is given
+                inside = re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", text, re.S)
+                found |= pieces("\n".join(inside) if cell["cell_type"] == "code" else text)
             if "answer" in cell["metadata"].get("tags", []) and cell["cell_type"] == "markdown":
                 found |= pieces(source(cell))
     for path in PAGES:
