@@ -16,14 +16,14 @@ import pytest
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )
-if not CHROMIUM and not os.environ.get("CI"):  # there it must not be skipped
+if not CHROMIUM and not os.environ.get("GITHUB_ACTIONS"):  # there it must not be skipped
     pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
 
 from axe_playwright_python.base import AXE_SCRIPT  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 WIDTHS = [320, 390, 768, 1280]
-# one page of each kind is looked at in every way; the others too where CI is set, else as a folder and as wide as a phone
+# one page of each kind is looked at in every way; the others too in the workflow, else as a folder and as wide as a phone
 KINDS = [
     "book/index.html",
     "book/02_reverse.html",
@@ -160,7 +160,7 @@ def facts(html, browser, served):
             fact["file"] = list(tab.complaints)
             if name.startswith("_modules/"):
                 continue
-            closely = name in KINDS or "CI" in os.environ
+            closely = name in KINDS or "GITHUB_ACTIONS" in os.environ
             fact["sideways"], fact["cut"] = {}, {}
             for width in WIDTHS[::-1] if closely else [390]:
                 tab.set_viewport_size({"width": width, "height": 800})
