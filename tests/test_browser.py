@@ -23,7 +23,7 @@ from axe_playwright_python.base import AXE_SCRIPT  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 WIDTHS = [320, 390, 768, 1280]
-# one page of each kind is looked at in every way; the others too in the workflow, else as a folder and as wide as a phone
+# one page of each kind is looked at in every way; others, but for the workflow, as a folder and as wide as a phone
 KINDS = [
     "book/index.html",
     "book/02_reverse.html",
