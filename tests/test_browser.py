@@ -49,7 +49,8 @@ SEEN = """() => {
     errors: [...document.querySelectorAll("mjx-merror, .system-message")].map((e) => e.textContent),
     stills: [...document.querySelectorAll(".movable:not(.moves)")].map((e) => e.dataset.movable),
     stops: [...document.querySelectorAll("mjx-container[tabindex='0']")].filter(
-      (e) => e.firstChild.getBoundingClientRect().width <= e.clientWidth + 2).length,
+      (e) => (e.hasAttribute("display") ? e.scrollWidth : e.firstChild.getBoundingClientRect().width)
+        <= e.clientWidth + 1).length,
     nameless: [...document.querySelectorAll("article img")].filter((i) => !i.alt || /\\.(png|gif|svg)$/.test(i.alt))
       .map((i) => i.src),
   };
@@ -307,6 +308,8 @@ def test_movable_figures_run_and_react(html, facts, tab):
             slider.focus()
             for _ in range(5):
                 slider.press("ArrowLeft")
+            if (walk := figure.get_by_role("button", name="50 steps")).count():
+                walk.click()  # chains that stand at their start look the same for every step size
             tab.evaluate(READY)
             assert figure.locator(".panels").inner_html() != before, name
             moved += 1

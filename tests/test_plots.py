@@ -384,7 +384,7 @@ def test_a_sheet_has_its_title_and_labels():
         "below",
     ]
     assert np.asarray(ax.images[0].get_array()).shape == (38, 56, 3)
-    assert (figure.get_size_inches() * 96).round().tolist() == [8 * 5 + 5 * 56, 24 + 5 * 38]
+    assert (figure.get_size_inches() * 96).round().tolist() == [8 * 5 + 8 + 5 * 56, 24 + 5 * 38]
 
 
 def test_a_sheet_and_its_labels_fit_the_text_column_unless_the_sheet_is_to_be_wider():
@@ -392,7 +392,7 @@ def test_a_sheet_and_its_labels_fit_the_text_column_unless_the_sheet_is_to_be_wi
     tens = np.concatenate([IMAGES, IMAGES[:4]])  # 182 pixels wide
     assert plot_samples(tens).get_size_inches()[0] * 96 == pytest.approx(3 * 182)
     inside = plot_samples(tens, row_labels=labels).get_size_inches()[0]
-    assert inside * 96 == pytest.approx(8 * 24 + 2 * 182) and inside <= WIDTH
+    assert inside * 96 == pytest.approx(8 * 24 + 8 + 2 * 182) and inside <= WIDTH
     outside = plot_samples(tens, row_labels=labels, width=8).get_size_inches()[0]
     assert outside * 96 == pytest.approx(8 * 24 + 4 * 182)
 

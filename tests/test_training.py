@@ -836,7 +836,8 @@ def test_nothing_is_saved_that_cannot_be_read_again(tmp_path):
     pictures = torch.zeros(4, 3, 4, 4), torch.arange(4) % 2
     for model in (Mine(), nn.Linear(2, 2), None, "unet", PCAGaussian(*pictures), UNet):
         with pytest.raises(
-            TypeError, match="model must be a UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier, got"
+            TypeError,
+            match="model must be a UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier, got",
         ):
             save_pretrained(path, model, {})
     wider = ScoreMLP(width=4)

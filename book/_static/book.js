@@ -21,7 +21,8 @@ function addButton(animation) {
 }
 
 // in a line of text, a hidden copy for screen readers lies beside the formula and is not measured
-const widthOf = (box) => (box.matches("mjx-container:not([display])") ? box.firstElementChild : box).scrollWidth;
+const widthOf = (box) =>
+  box.matches("mjx-container:not([display])") ? box.firstElementChild.getBoundingClientRect().width : box.scrollWidth;
 const sizes = new Map(); // of the letters of displayed formulas, as MathJax set them
 
 // a displayed formula that is a little too wide gets smaller letters, down to three quarters
