@@ -394,7 +394,7 @@ def test_a_sheet_and_its_labels_fit_the_text_column_unless_the_sheet_is_to_be_wi
     inside = plot_samples(tens, row_labels=labels).get_size_inches()[0]
     assert inside * 96 == pytest.approx(8 * 24 + 8 + 2 * 182) and inside <= WIDTH
     outside = plot_samples(tens, row_labels=labels, width=8).get_size_inches()[0]
-    assert outside * 96 == pytest.approx(8 * 24 + 4 * 182)
+    assert outside * 96 == pytest.approx(8 * 24 + 8 + 4 * 182)
 
 
 # Histories
