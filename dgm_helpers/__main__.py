@@ -6,6 +6,7 @@ error is one line and exit status 1; Ctrl-C is one line and exit status 130.
 
 import argparse
 import shutil
+import signal
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -146,6 +147,7 @@ def hand_out(out):
 
 def grade(**options):
     """Grade a class: collect what students handed in, run each alone and shut in, write grades and feedback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end what runs, as after Ctrl-C
     grading.grade_class(**options)
 
 

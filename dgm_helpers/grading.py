@@ -137,7 +137,7 @@ def grade_class(submissions, roster, out, deadline=None):
     if out == submissions or out in submissions.parents or submissions in out.parents:
         raise ValueError(f"out must lie apart from the submissions, got {out}")
     students = read_roster(roster, deadline)
-    with open_course(out):
+    with open_course(out) as lock:
         from .sandbox import open_door
 
         if why := open_door():
@@ -146,7 +146,7 @@ def grade_class(submissions, roster, out, deadline=None):
         hand_ins, strange, other = collecting.find_hand_ins(submissions, students)
         notes = [("", line) for line in strange]
         add_students(out, students)
-        for number, state in grade_all(out, students, hand_ins, other, release):
+        for number, state in grade_all(out, students, hand_ins, other, release, lock):
             print(f"{number} {students[number].last_name}: {state}", flush=True)
         write_all(out, students, hand_ins, release, notes)
 
@@ -175,7 +175,7 @@ def open_course(out):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise OSError(f"{out} is being graded by another run; wait until it is done") from None
-        yield
+        yield lock
 
 
 def read_labs(out, *where):
@@ -208,7 +208,7 @@ def add_students(out, students):
             )
 
 
-def grade_all(out, students, hand_ins, other, release):
+def grade_all(out, students, hand_ins, other, release, lock):
     """Grade the students, some at a time; gives each one's number and how it went."""
     running = set()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -216,7 +216,7 @@ def grade_all(out, students, hand_ins, other, release):
     try:
         tasks = {
             pool.submit(
-                grade_one, out, n, hand_ins.get(n, []), other.get(n, []), release, running
+                grade_one, out, n, hand_ins.get(n, []), other.get(n, []), release, running, lock
             ): n
             for n in students
         }
@@ -229,7 +229,7 @@ def grade_all(out, students, hand_ins, other, release):
         pool.shutdown()
 
 
-def grade_one(out, number, hand_ins, other, release, running):
+def grade_one(out, number, hand_ins, other, release, running, lock):
     """Grade a student; whatever goes wrong is said, and stays with this student."""
     try:
         state = read_state(out, number)
@@ -251,7 +251,7 @@ def grade_one(out, number, hand_ins, other, release, running):
         if not labs:
             return "; ".join(notes)
         write_submission(out, number, labs, used)
-        failed = run_nbgrader(out, number, running)
+        failed = run_nbgrader(out, number, running, lock)
         ran = [failed] if failed else []
         for name, lab in read_labs(out, "autograded", number).items():
             ran += [
@@ -315,8 +315,8 @@ def write_submission(out, number, labs, used):
     (folder / "timestamp.txt").write_text(time, encoding="utf-8")
 
 
-def run_nbgrader(out, number, running):
-    """Let nbgrader grade a student in a process of its own; returns what went wrong."""
+def run_nbgrader(out, number, running, lock):
+    """Let nbgrader grade a student in a process of its own, which holds the lock too; returns what went wrong."""
     path = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
     command = [
         sys.executable,
@@ -338,6 +338,7 @@ def run_nbgrader(out, number, running):
             stdout=file,
             stderr=file,
             start_new_session=True,
+            pass_fds=(lock.fileno(),),  # a killed run leaves the folder locked until this ends
         )
         running.add(process)
         try:

@@ -9,8 +9,10 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 import zipfile
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -703,6 +705,37 @@ def test_a_second_run_grades_what_is_new_and_keeps_what_a_person_gave(klass, cap
     assert points(klass)[THREE] == ["0", "0", "0", "0", "2", "0", "2"]
     lines = [row["what"] for row in table(klass, "needs-a-person.csv") if row["number"] == ONE]
     assert any("graded by hand, then run again, look once more: why" in line for line in lines)
+
+
+@contextmanager
+def in_work(folder):
+    """A run that is grading a slow hand-in, and nbgrader's process below it."""
+    words = ["--submissions", "in", "--roster", "roster.csv", "--out", "out"]
+    run = psutil.Popen([sys.executable, "-m", "dgm_helpers", "grade", *words], cwd=folder)
+    try:
+        end = time.monotonic() + 120
+        while not (found := [p for p in run.children() if "autograde" in commands(p)]):
+            assert run.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        yield run, found[0]
+    finally:
+        for process in (run, *found):
+            grading.end_tree(process.pid)
+
+
+def test_a_run_that_is_ended_ends_what_it_started_and_one_that_is_killed_keeps_others_out(klass):
+    tiny = json.loads((klass / "out/release/hw3/02_tiny.ipynb").read_text(encoding="utf-8"))
+    slow = {"double": "def double(x):\n    import time\n    time.sleep(500)"}
+    zipped({"x.ipynb": handed_in(slow, release=tiny)}, klass / "in" / f"HW_Rad_{FOUR}.zip")
+    with in_work(klass) as (run, below):
+        run.terminate()
+        assert run.wait(60) == 130
+        assert not below.is_running()
+    with in_work(klass) as (run, below):
+        run.kill()
+        run.wait(60)
+        good = {"submissions": klass / "in", "roster": klass / "roster.csv", "out": klass / "out"}
+        refused(".* is being graded by another run", **good)
 
 
 def refused(message, **options):
