@@ -98,7 +98,7 @@ def test_fifty_pictures(capsys):
 
 
 def test_timings():
-    right = {"DDPM": (500, 40.0), "DDIM": (50, 4.2)}
+    right = {"DDPM": (250, 20.0), "DDIM": (50, 4.2)}
     work.check_timings(right)
     work.check_timings(right | {"DDPM": (1000, 79)})
     for message, answer in (
@@ -106,9 +106,9 @@ def test_timings():
         ("evaluations and seconds, got 40.0", right | {"DDPM": 40.0}),
         ("evaluations and seconds, got .*0.0", right | {"DDIM": (50, 0.0)}),
         ("DDIM has 50 steps here, got 20", right | {"DDIM": (20, 2.0)}),
-        ("500 or 1,000 evaluations here, got 50", right | {"DDPM": (50, 4.0)}),
+        ("250 or 1,000 evaluations here, got 50", right | {"DDPM": (50, 4.0)}),
         ("cannot take 8.4e-08", right | {"DDIM": (50, 4.2e-6)}),
-        ("is all of a run measured", right | {"DDPM": (500, 4.0)}),
+        ("is all of a run measured", right | {"DDPM": (250, 4.0)}),
     ):
         refused(message, work.check_timings, answer)
 
