@@ -39,6 +39,14 @@ function fitFormulas() {
   });
 }
 
+// a mark after a formula stays on its line
+function joinMarks() {
+  document.querySelectorAll(".bd-article span.math").forEach((formula) => {
+    const next = formula.nextSibling;
+    if (next instanceof Text && /^[,.;:!?)]/.test(next.data)) next.data = "\u2060" + next.data;
+  });
+}
+
 // a box that scrolls can be reached by keyboard and shows a shadow at the hidden side
 function markWide() {
   fitFormulas();
@@ -62,6 +70,7 @@ document.addEventListener("DOMContentLoaded", () => {
     "details.hide > summary[aria-label], .search-button-field[aria-label]",
   ))
     named.removeAttribute("aria-label");
+  joinMarks();
   markWide();
 });
 addEventListener("load", () => {
