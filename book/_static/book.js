@@ -43,7 +43,13 @@ function fitFormulas() {
 function joinMarks() {
   document.querySelectorAll(".bd-article span.math").forEach((formula) => {
     const next = formula.nextSibling;
-    if (next instanceof Text && /^[,.;:!?)]/.test(next.data)) next.data = "\u2060" + next.data;
+    const [marks] = (next instanceof Text && next.data.match(/^[,.;:!?)]+/)) || [];
+    if (!marks) return;
+    const joined = document.createElement("span");
+    joined.className = "joined";
+    formula.before(joined);
+    joined.append(formula, marks);
+    next.data = next.data.slice(marks.length);
   });
 }
 
