@@ -51,6 +51,8 @@ SEEN = """() => {
     stops: [...document.querySelectorAll("mjx-container[tabindex='0']")].filter(
       (e) => (e.hasAttribute("display") ? e.scrollWidth : e.firstChild.getBoundingClientRect().width)
         <= e.clientWidth + 1).length,
+    loose: [...document.querySelectorAll("article .math")].map((e) => e.nextSibling).filter(
+      (e) => e instanceof Text && /^[,.;:!?)]/.test(e.data) && !e.parentElement.matches(".joined")).map((e) => e.data),
     nameless: [...document.querySelectorAll("article img")].filter((i) => !i.alt || /\\.(png|gif|svg)$/.test(i.alt))
       .map((i) => i.src),
   };
@@ -215,6 +217,10 @@ def test_no_page_scrolls_sideways(facts):
 
 def test_nothing_is_cut_off_without_a_shade_at_the_edge(facts):
     assert found(facts, "cut") == {}
+
+
+def test_no_line_begins_with_the_mark_that_follows_a_formula(facts):
+    assert found(facts, "loose") == {}
 
 
 @pytest.mark.parametrize("theme", ["axe", "axe in the dark"])
@@ -403,7 +409,7 @@ def test_the_download_is_the_student_s_notebook(html):
 def test_errors_would_be_noticed(tab, tmp_path):
     page = tmp_path / "bad.html"
     page.write_text(
-        "<article><p>$x$ \\alpha</p><div style='overflow:auto;width:50px'><pre>"
+        "<article><p>$x$ \\alpha <span class='math'>y</span>, z</p><div style='overflow:auto;width:50px'><pre>"
         + "x" * 99
         + "</pre>"
         "</div><img src='none.png'><script src='https://example.org/a.js'></script></article>"
@@ -411,7 +417,7 @@ def test_errors_would_be_noticed(tab, tmp_path):
     visit(tab, page.as_uri())
     seen = tab.evaluate(SEEN)
     assert len(RAW.findall(seen["text"])) == 2
-    assert seen["broken"] and seen["nameless"]
+    assert seen["broken"] and seen["nameless"] and seen["loose"]
     assert len(tab.evaluate(CUT)) == 1
     assert any("asks for https://example.org" in text for text in tab.complaints)
     assert any("ERR_NAME_NOT_RESOLVED" in text for text in tab.complaints)

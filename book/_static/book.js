@@ -39,6 +39,20 @@ function fitFormulas() {
   });
 }
 
+// a mark after a formula stays on its line
+function joinMarks() {
+  document.querySelectorAll(".bd-article span.math").forEach((formula) => {
+    const next = formula.nextSibling;
+    const [marks] = (next instanceof Text && next.data.match(/^[,.;:!?)]+/)) || [];
+    if (!marks) return;
+    const joined = document.createElement("span");
+    joined.className = "joined";
+    formula.before(joined);
+    joined.append(formula, marks);
+    next.data = next.data.slice(marks.length);
+  });
+}
+
 // a box that scrolls can be reached by keyboard and shows a shadow at the hidden side
 function markWide() {
   fitFormulas();
@@ -62,6 +76,7 @@ document.addEventListener("DOMContentLoaded", () => {
     "details.hide > summary[aria-label], .search-button-field[aria-label]",
   ))
     named.removeAttribute("aria-label");
+  joinMarks();
   markWide();
 });
 addEventListener("load", () => {
