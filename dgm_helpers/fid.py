@@ -261,16 +261,16 @@ def fid_interval(real, fake, *, features, generator, splits=50):
 
     The interval is the distance ± 1.96 standard errors, and these come from random halves. Each of the ``splits``
     cuts both sets into two halves and computes the four distances :math:`d_{ij}` of a real half i to a generated
-    half j. With :math:`A = d_{11}+d_{12}-d_{21}-d_{22}`, what the real halves make of it,
-    :math:`B = d_{11}-d_{12}+d_{21}-d_{22}` likewise for the generated ones, and
-    :math:`I = d_{11}-d_{12}-d_{21}+d_{22}`, the variance is the mean of :math:`(A^2+B^2)/16-I^2/8` over the splits,
-    and at least that of :math:`I^2/8`.
+    half j. Distances without a common half are independent, so the variance of a distance of n/2 pictures is the mean
+    of :math:`(d_{11}-d_{22})^2/2` and :math:`(d_{12}-d_{21})^2/2`, and half of that is the one of n pictures, if the
+    distance is a mean of n terms. Near the noise floor it is not: there its second-order part, whose variance is the
+    mean of :math:`(d_{11}-d_{12}-d_{21}+d_{22})^2/8`, falls like 1/n² and is counted twice. Half of it is taken off
+    again. (All of it would be right for the width, but small distances come with small standard errors, and too many
+    intervals would miss.)
 
-    If the distance is a mean of n terms to first order, and a quadratic form in the noise of the moments to second
-    order, the first of these two means is right for the sum of both parts, and the last one is the second part
-    alone, which is all there is at the noise floor. The plain bootstrap counts it three times there, and the
-    jackknife twice (Efron and Stein 1981). The interval is for the mean distance of n pictures: the bias of the
-    distance **remains** in it. Where n is not large against D, it is a rough guide.
+    The jackknife, too, counts that part twice (Efron and Stein 1981), and the bootstrap three times. The interval is
+    for the mean distance of n pictures: the bias of the distance **remains** in it. Where n is not large against D, it
+    is a rough guide.
 
     Arguments and errors as in :func:`fid`, but at least four pictures a side; ``generator`` is a torch.Generator on
     the data's device, ``splits`` an int of at least 1.
@@ -289,9 +289,9 @@ def fid_interval(real, fake, *, features, generator, splits=50):
     for _ in range(splits):
         found.append([frechet_distance(*one, *other) for one, other in product(*map(halves, sets))])
     d11, d12, d21, d22 = np.array(found).T
+    twice = ((d11 - d22) ** 2 + (d12 - d21) ** 2).mean() / 8
     second = ((d11 - d12 - d21 + d22) ** 2).mean() / 8
-    both = ((d11 + d12 - d21 - d22) ** 2 + (d11 - d12 + d21 - d22) ** 2).mean() / 16
-    half_width = 1.96 * max(both - second, second).item() ** 0.5
+    half_width = 1.96 * max(twice - second / 2, second).item() ** 0.5
     distance = _distance(*sets)
     return distance, max(distance - half_width, 0.0), distance + half_width
 
@@ -336,9 +336,11 @@ def fid_at_infinity(sizes, distances, errors):
 def noise_floor(real, n, *, features, generator, repetitions=10):
     r"""The :func:`fid` of real against real: two disjoint random sets of n pictures, as ``(mean, spread)``.
 
-    A generator as good as the data would score ``mean``. The spread is the standard deviation of one distance,
-    over ``repetitions`` splits of the same pictures. If the features are Gaussian with covariance eigenvalues
-    :math:`\lambda_i`, the mean is
+    A generator as good as the data would score ``mean``. The spread is the standard deviation of one distance; from
+    ten of them it is uncertain by a quarter. The pairs of sets are disjoint too, as far as the pictures go: N of them
+    hold N // 2n pairs, and are shuffled again for every N // 2n of the ``repetitions``.
+
+    If the features are Gaussian with covariance eigenvalues :math:`\lambda_i`, the mean is
     :math:`\frac1n\bigl(\frac52\sum_i\lambda_i+\sum_{ij}\frac{\lambda_i\lambda_j}{\lambda_i+\lambda_j}\bigr)` to
     first order in 1/n, book equation :eq:`eq-fid-bias`, and :math:`D(D+5)/(2n)` if they are whitened. Copies of
     one picture on both sides lower it: give distinct pictures.
@@ -372,11 +374,13 @@ def noise_floor(real, n, *, features, generator, repetitions=10):
             f"n must be at most {len(real) // 2}, half of the {len(real)} pictures, got {n}"
         )
     x = extract_features(real, features)
-    splits = (
-        torch.randperm(len(x), generator=generator, device=generator.device)
-        for _ in range(repetitions)
-    )
-    found = [_distance(x[rows[:n]], x[rows[n : 2 * n]]) for rows in splits]
+    found = []
+    for i in range(repetitions):
+        pair = i % (len(x) // (2 * n))
+        if pair == 0:
+            rows = torch.randperm(len(x), generator=generator, device=generator.device)
+        one, other = rows[2 * n * pair : 2 * n * (pair + 1)].chunk(2)
+        found.append(_distance(x[one], x[other]))
     found = torch.tensor(found, dtype=torch.float64, device="cpu")
     return found.mean().item(), found.std().item()
 
