@@ -95,7 +95,12 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
     guided = results.load("generated-guided-2-quadratic-multistep-2-4", tmp_path / "a")
     assert guided["recipe"]["guidance"] == 2 and guided["recipe"]["spacing"] == "quadratic"
     run("a", "--sampler", "real")
-    assert results.load("generated-real-4", tmp_path / "a")["features"]["pca"]["fid"] > 0
+    floor = results.load("generated-real-4", tmp_path / "a")
+    assert floor["features"]["pca"]["fid"] > 0
+    assert floor["reference_sha256"] == first["reference_sha256"]
+    for found in floor["features"].values():
+        assert (found["pairs"], found["disjoint"]) == (10, 10)
+    assert {found["splits"] for found in first["features"].values()} == {50}
 
 
 @pytest.mark.parametrize(
