@@ -526,14 +526,14 @@ POINTS = torch.zeros(8, 3)
             r"features must return a float tensor \(8, D\), got None",
         ),
         (
-            lambda: fid_interval(X, X, features=FLAT, generator=seeded(0), resamples=1),
+            lambda: fid_interval(X, X, features=FLAT, generator=seeded(0), splits=0),
             ValueError,
-            "resamples must be an int of",
+            "splits must be an int of",
         ),
         (
             lambda: fid_interval(X, X[:1], features=FLAT, generator=seeded(0)),
             ValueError,
-            "fake must hold at least 2 items, got 1",
+            "fake must hold at least 4 items, got 1",
         ),
         (
             lambda: noise_floor(X, 5, features=FLAT, generator=seeded(0)),
@@ -662,10 +662,10 @@ def test_bad_input_is_named(call, error, message):
 def test_randomness_comes_from_an_explicit_generator(generator):
     x, state = pictures(20).flatten(1), torch.get_rng_state()
     with pytest.raises(TypeError, match="generator must be a torch.Generator"):
-        fid_interval(x, x, features=None, generator=generator, resamples=2)
+        fid_interval(x, x, features=None, generator=generator, splits=2)
     with pytest.raises(TypeError, match="generator must be a torch.Generator"):
         noise_floor(x, 10, features=None, generator=generator, repetitions=2)
-    fid_interval(x, x, features=None, generator=seeded(0), resamples=2)
+    fid_interval(x, x, features=None, generator=seeded(0), splits=2)
     noise_floor(x, 10, features=None, generator=seeded(0), repetitions=2)
     assert torch.equal(torch.get_rng_state(), state)
 
