@@ -114,16 +114,29 @@ def evaluate_yardsticks(**options):
     print(f"wrote {evaluation.record_yardsticks(**options)}")
 
 
-def evaluate_fid(**options):
+def evaluate_fid(weights, cache, compiled, n, pictures, out, steps, stop_at, **options):
     """Record Fréchet and kernel distances of samples to real pictures; recorded rows are skipped."""
-    for path, new in evaluation.record_distances(**options):
+    evaluation.require_counts(n, options["batch"], 4)
+    denoiser = evaluation.Denoiser(weights, cache=cache, compiled=compiled)
+    recipes = [
+        denoiser.recipe(steps=k, stop_at=t, **options)
+        for t in stop_at or [None]
+        for k in steps or [None]
+    ]
+    folders = {"pictures": pictures, "out": out}
+    rows = evaluation.record_distances(denoiser, recipes, n=n, seed=options["seed"], **folders)
+    for path, new in rows:
         print(f"wrote {path}" if new else f"{path} is there already")
 
 
-def export(out, **options):
+def export(out, weights, cache, compiled, n, pictures, **options):
     """Write as many sampled as real pictures as PNGs, class by class, for programs such as pytorch-fid."""
+    evaluation.require_counts(n, options["batch"], 1)
     with new_folder(out) as folder:
-        for name, images in zip(("generated", "real"), evaluation.matched_pictures(**options)):
+        denoiser = evaluation.Denoiser(weights, cache=cache, compiled=compiled)
+        recipe = denoiser.recipe(**options)
+        sets = evaluation.matched_pictures(denoiser, recipe, n=n, pictures=pictures)
+        for name, images in zip(("generated", "real"), sets):
             (folder / name).mkdir()
             for i, image in enumerate(images):
                 Image.fromarray(image).save(folder / name / f"{i:05d}.png")

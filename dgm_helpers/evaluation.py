@@ -52,6 +52,7 @@ from .schedules import NoiseSchedule, require_schedule, timesteps
 from .training import load_pretrained, load_tensors, save_tensors, weights_file
 
 REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; those of training have 0
+FLOOR_PAIRS = 10  # distances real against real
 MOST = 10**6  # pictures of one seed
 
 
@@ -128,6 +129,10 @@ class Denoiser:
         if self.data.sha256 != settings["data_sha256"]:
             wanted = f"weights must be trained on the data with SHA-256 {self.data.sha256}"
             raise ValueError(f"{wanted}, got {weights}, trained on {settings['data_sha256']}")
+        if (got := self.model.n_classes) != (classes := len(self.data.classes)):
+            raise ValueError(
+                f"weights must have the {classes} classes of the data, got {weights} with {got}"
+            )
         split = sprites.SPLITS[require_choice("split", settings.get("split"), sprites.SPLITS)]
         self.train, self.held_out = split(self.data)
         self.shown = self.train.images[: settings.get("distinct")]
@@ -279,20 +284,38 @@ class Denoiser:
         return torch.randperm(len(self.train), generator=seeded(recipe["seed"]), device="cpu")[:n]
 
     def real_pictures(self, n):
-        """2n real pictures, uint8: freshly drawn ones of the generated set, else distinct ones of the set, shuffled."""
+        """2n distinct real pictures, uint8, that training did not show: fresh ones of the generated set, of which a few
+        in a thousand are drawings of the set again, else held-out ones in random order.
+        """
         if self.data.source == "generated":
             return generate_sprites(2 * n, REFERENCE_SEED)[0]
-        images = np.unique(self.data.images, axis=0)
+        images = self._held_out_images()
         if 2 * n > len(images):
-            wanted = f"n must be at most {len(images) // 2}, half of the distinct pictures"
+            wanted = f"n must be at most {len(images) // 2}, half of the distinct held-out pictures"
             raise ValueError(f"{wanted}, got {n}")
-        return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))[: 2 * n]]
+        return images[: 2 * n]
+
+    def floor_pictures(self, n):
+        """Real pictures for the noise floor: ten times 2n fresh ones of the generated set, else all held-out ones."""
+        if self.data.source == "generated":
+            return generate_sprites(FLOOR_PAIRS * 2 * n, REFERENCE_SEED + 1)[0]
+        return self._held_out_images()
+
+    def _held_out_images(self):
+        if np.isin(self.held_out.groups, self.train.groups).any():
+            wanted = "weights must be trained on a split that leaves whole groups out"
+            got = "held-out pictures, the real ones here, that share a group with training"
+            raise ValueError(f"{wanted}, got {got}")
+        images = np.unique(self.held_out.images, axis=0)
+        return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))]
 
     def unseen_pictures(self, n):
         """Distinct pictures that training did not show, uint8, and their labels; of the generated set more than n."""
-        images, labels = self.held_out.images, self.held_out.labels
         if self.data.source == "generated":
             images, labels, _ = generate_sprites(n + n // 4 + 200, REFERENCE_SEED)
+        else:
+            self._held_out_images()  # for its check
+            images, labels = self.held_out.images, self.held_out.labels
         shown = {image.tobytes() for image in self.train.images}
         rows = []
         for row, image in enumerate(images):
@@ -406,26 +429,29 @@ def draw_each(eps_model, schedule, seeds, *, sampler="ddim", steps=50, eta=0.0, 
     return state.x
 
 
-def measure(real_sets, fake, features, *, seed):
-    """Distances from uint8 pictures ``fake`` (n, …) to n real ones, for each of the named ``features``.
-
-    ``real_sets`` holds the features of 2n real pictures by the same names, of which the first n are used.
-    Without ``fake``: the noise floor, real against real at the same n.
-    """
-    summary = {}
+def measure(real, fake, features, *, seed):
+    """Distances of pictures ``fake`` to as many ``real`` ones, uint8 (n, …), for each of the named ``features``."""
+    summary, real, fake = {}, sprites.to_tensor(real), sprites.to_tensor(fake)
     for name, function in features.items():
-        real_features, n = real_sets[name], len(real_sets[name]) // 2
-        random = {"features": None, "generator": seeded(seed)}
-        found = summary[name] = {"dimensions": real_features.shape[1]}
-        if fake is None:
-            found["fid"], found["spread"] = noise_floor(real_features, n, **random)
-            continue
-        sets = real_features[:n], extract_features(sprites.to_tensor(fake), function)
-        resamples = 200 if found["dimensions"] < 500 else 40
-        interval = fid_interval(*sets, **random, resamples=resamples)
-        found |= zip(("fid", "low", "high"), interval)
-        found["resamples"] = resamples
-        found["kid"], found["kid_standard_error"] = kid(*sets, features=None)
+        sets = [extract_features(x, function) for x in (real, fake)]
+        dimensions = sets[0].shape[1]
+        splits = 50 if dimensions < 500 else 10  # four distances each, of a second where D is 1,280
+        interval = fid_interval(*sets, features=None, generator=seeded(seed), splits=splits)
+        found = {"dimensions": dimensions} | dict(zip(("fid", "low", "high"), interval))
+        found |= zip(("kid", "kid_standard_error"), kid(*sets, features=None))
+        summary[name] = found | {"splits": splits}
+    return summary
+
+
+def measure_floor(pictures, n, features, *, seed):
+    """The noise floor at n real pictures a side of uint8 ``pictures`` (N, …), for each of the named ``features``."""
+    summary, x = {}, sprites.to_tensor(pictures)
+    for name, function in features.items():
+        z = extract_features(x, function)
+        options = {"generator": seeded(seed), "repetitions": FLOOR_PAIRS}
+        mean, spread = noise_floor(z, n, features=None, **options)
+        summary[name] = {"dimensions": z.shape[1], "fid": mean, "spread": spread}
+        summary[name] |= {"pairs": FLOOR_PAIRS, "disjoint": min(FLOOR_PAIRS, len(z) // (2 * n))}
     return summary
 
 
@@ -563,34 +589,19 @@ def record_yardsticks(
 
 
 def record_distances(
-    weights="sprites-generated",
-    *,
-    sampler="ddim",
-    steps=None,
-    proposals=None,
-    stop_at=None,
-    eps_scale=None,
-    guidance=None,
-    spacing="uniform",
-    n=2000,
-    batch=100,
-    seed=0,
-    compiled=False,
-    cache=None,
-    pictures="runs/fid",
-    out=results.FOLDER / "fid",
+    denoiser, recipes, *, n, seed=0, pictures="runs/fid", out=results.FOLDER / "fid"
 ):
-    """Record distances from sampled pictures to as many real ones: one row for each of ``stop_at`` and of ``steps``.
+    """Record distances from sampled pictures to as many real ones: one row for each recipe.
 
     Parameters
     ----------
-    weights, cache, compiled
-        As in :class:`Denoiser`.
-    sampler, proposals, eps_scale, guidance, spacing, batch, seed
-        As in :meth:`Denoiser.recipe`.
-    steps, stop_at : list of int, optional
+    denoiser : Denoiser
+    recipes : list
+        From :meth:`Denoiser.recipe`.
     n : int
-        Pictures a side, a multiple of the batch.
+        Pictures a side, at least 4, a multiple of each recipe's batch.
+    seed : int
+        Of the intervals and the noise floor.
     pictures : path
         Folder that keeps the pictures; a killed run continues with them.
     out : path
@@ -601,32 +612,21 @@ def record_distances(
     iterator of (path, bool)
         For each row the record, and whether it is new.
     """
-    n, batch = require_counts(n, batch, 3)
-    denoiser = Denoiser(weights, cache=cache, compiled=compiled)
-    options = {"proposals": proposals, "eps_scale": eps_scale, "guidance": guidance}
-    options |= {"spacing": spacing, "batch": batch, "seed": seed}
-    recipes = [
-        denoiser.recipe(sampler, steps=k, stop_at=t, **options)
-        for t in _listed("stop_at", stop_at)
-        for k in _listed("steps", steps)
-    ]
-    if sampler == "train":
-        denoiser._training_rows(recipes[0], n)
-    for folder in (out,) if sampler in ("train", "real") else (out, pictures):
+    n, seed = require_int("n", n, 4, MOST), require_seed(seed)
+    for recipe in recipes:
+        if recipe is not None:
+            require_counts(n, recipe["batch"], 4)
+        if recipe is not None and recipe["sampler"] == "train":
+            denoiser._training_rows(recipe, n)
+    real = denoiser.real_pictures(n)
+    sampled = any(recipe is not None and recipe["sampler"] != "train" for recipe in recipes)
+    for folder in (out, pictures) if sampled else (out,):
         results.writable(folder)
-    return _record_distances(denoiser, recipes, n, require_seed(seed), pictures, out)
+    return _record_distances(denoiser, recipes, n, seed, real, pictures, out)
 
 
-def _listed(name, values):
-    if not isinstance(values, (list, tuple, range)):
-        return [values]
-    if len(values) == 0:
-        raise ValueError(f"{name} must hold at least one number")
-    return list(values)
-
-
-def _record_distances(denoiser, recipes, n, seed, folder, out):
-    real = None
+def _record_distances(denoiser, recipes, n, seed, real, folder, out):
+    features = None
     for recipe in recipes:
         row = results.row_name(recipe)
         name = results.row_record(row, n, denoiser.data.source)
@@ -635,38 +635,24 @@ def _record_distances(denoiser, recipes, n, seed, folder, out):
             yield Path(out) / f"{name}.json", False
             continue
         made_with, start = results.provenance(), time.perf_counter()
-        if real is None:
-            real, features = denoiser.real_pictures(n), denoiser.feature_sets()
-            x = sprites.to_tensor(real)
-            real_sets = {kind: extract_features(x, f) for kind, f in features.items()}
-        summary, pictures = {**made_of, "data_sha256": denoiser.data.sha256}, None
-        if recipe is not None:
-            pictures, summary["seconds_per_picture"] = denoiser.pictures(recipe, n, folder)
-            summary["pictures_sha256"] = hashlib.sha256(pictures.tobytes()).hexdigest()
+        features = features or denoiser.feature_sets()
+        summary = {**made_of, "data_sha256": denoiser.data.sha256}
         summary["reference_sha256"] = hashlib.sha256(real.tobytes()).hexdigest()
-        summary["features"] = measure(real_sets, pictures, features, seed=seed)
-        summary["seconds"] = time.perf_counter() - start
+        if recipe is None:
+            found = measure_floor(denoiser.floor_pictures(n), n, features, seed=seed)
+        else:
+            fake, summary["seconds_per_picture"] = denoiser.pictures(recipe, n, folder)
+            summary["pictures_sha256"] = hashlib.sha256(fake.tobytes()).hexdigest()
+            found = measure(real[:n], fake, features, seed=seed)
+        summary |= {"features": found, "seconds": time.perf_counter() - start}
         yield results.record(name, summary, made_with=made_with, folder=out), True
 
 
-def matched_pictures(
-    weights="sprites-generated",
-    *,
-    sampler="ddim",
-    steps=None,
-    guidance=None,
-    spacing="uniform",
-    n=2000,
-    batch=100,
-    seed=0,
-    compiled=False,
-    cache=None,
-    pictures="runs/fid",
-):
+def matched_pictures(denoiser, recipe, *, n, pictures="runs/fid"):
     """n sampled pictures and n real ones with the same classes, none of them shown in training, for other programs.
 
     The real ones are freshly drawn for the generated set, else held-out pictures; arguments as in
-    :func:`record_distances`, with one number of ``steps``.
+    :func:`record_distances`, with the recipe of a sampler.
 
     Returns
     -------
@@ -677,14 +663,12 @@ def matched_pictures(
     ValueError
         Before any picture is sampled, if there are not as many real pictures of a class.
     """
-    n, batch = require_counts(n, batch, 1)
-    require_choice("sampler", sampler, ("ddim", "ddpm", "multistep"))
-    denoiser = Denoiser(weights, cache=cache, compiled=compiled)
-    options = {"guidance": guidance, "spacing": spacing, "batch": batch, "seed": seed}
-    recipe = denoiser.recipe(sampler, steps=steps, **options)
+    if recipe is None or recipe["sampler"] == "train":
+        raise ValueError("recipe must be that of a sampler, got one of real pictures")
+    n, batch = require_counts(n, recipe["batch"], 1)
     _, labels = denoiser.train.tensors()
     parts = [
-        labels[_rows_of_labels(len(labels), batch, seeded(part_seed(seed, i)))]
+        labels[_rows_of_labels(len(labels), batch, seeded(part_seed(recipe["seed"], i)))]
         for i in range(n // batch)
     ]
     wanted = torch.cat(parts).bincount(minlength=len(denoiser.data.classes)).tolist()

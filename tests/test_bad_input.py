@@ -52,6 +52,7 @@ from dgm_helpers.diffusion import (
 from dgm_helpers.fid import (
     extract_features,
     fid,
+    fid_at_infinity,
     fid_interval,
     frechet_distance,
     kid,
@@ -795,14 +796,22 @@ OTHERS = {
     "fid_interval": Call(
         fid_interval,
         lambda dtype: {
-            "real": data(dtype),
-            "fake": data(dtype, 1),
+            "real": data(dtype, shape=(4, 2)),
+            "fake": data(dtype, 1, (4, 2)),
             "features": None,
             "generator": seeded(1),
-            "resamples": 3,
+            "splits": 3,
         },
-        endless=("resamples",),
+        endless=("splits",),
         ease=2,
+    ),
+    "fid_at_infinity": Call(
+        fid_at_infinity,
+        lambda dtype: {
+            "sizes": [20, 50, 100],
+            "distances": torch.tensor([3, 2, 1.5], dtype=dtype),
+            "errors": [0.3, 0.2, 0.1],
+        },
     ),
     "noise_floor": Call(
         noise_floor,

@@ -14,7 +14,7 @@ from dgm_helpers.networks import UNet
 from dgm_helpers.predictors import palette_of, palette_predictor
 from dgm_helpers.samplers import clipped, sample_ddim
 from dgm_helpers.schedules import NoiseSchedule
-from dgm_helpers.training import load_pretrained, save_pretrained
+from dgm_helpers.training import load_pretrained, save_pretrained, save_tensors
 
 
 def uniform(labels, generator):
@@ -95,14 +95,19 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
     guided = results.load("generated-guided-2-quadratic-multistep-2-4", tmp_path / "a")
     assert guided["recipe"]["guidance"] == 2 and guided["recipe"]["spacing"] == "quadratic"
     run("a", "--sampler", "real")
-    assert results.load("generated-real-4", tmp_path / "a")["features"]["pca"]["fid"] > 0
+    floor = results.load("generated-real-4", tmp_path / "a")
+    assert floor["features"]["pca"]["fid"] > 0
+    assert floor["reference_sha256"] == first["reference_sha256"]
+    for found in floor["features"].values():
+        assert (found["pairs"], found["disjoint"]) == (10, 10)
+    assert {found["splits"] for found in first["features"].values()} == {50}
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--n", "150"], "--n must be a multiple of batch = 100, got 150"),
-        (["--n", "0"], "--n must be an int in 3…1000000, got 0"),
+        (["--n", "0"], "--n must be an int in 4…1000000, got 0"),
         (["--batch", "0"], "--batch must be an int of at least 1, got 0"),
         (["--seed", "-1"], "--seed must be an int in 0…4294967295, got -1"),
         (["--threads", "0"], "--threads must be an int in 1…1024, got 0"),
@@ -256,6 +261,71 @@ def test_exports_are_refused_before_any_picture(tmp_path, weights, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "net.safetensors"]
 
 
+def test_a_killed_evaluation_leaves_no_record_and_continues(
+    tmp_path, weights, few_features, monkeypatch
+):
+    def run(name):
+        folders = ["--pictures", str(tmp_path / name), "--out", str(tmp_path / f"{name}-records")]
+        options = ["--weights", weights, "--n", "6", "--batch", "2", "--steps", "1"]
+        main(["evaluate", "fid", *options, *folders])
+        return results.load("generated-ddim-1-6", tmp_path / f"{name}-records")
+
+    whole, saved = run("whole"), []
+
+    def save_two(*arguments):
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(save_tensors(*arguments))
+
+    monkeypatch.setattr(evaluation, "save_tensors", save_two)
+    with pytest.raises(SystemExit) as exit:
+        run("killed")
+    assert exit.value.code == 130
+    assert len(list((tmp_path / "killed").rglob("*.safetensors"))) == 2
+    assert not list((tmp_path / "killed-records").iterdir())
+    monkeypatch.setattr(evaluation, "save_tensors", save_tensors)
+    again = run("killed")
+    for key in ("features", "pictures_sha256", "reference_sha256"):
+        assert again[key] == whole[key]
+
+
+def test_real_pictures_share_no_group_with_training(tmp_path, weights, monkeypatch):
+    """Of a set that is not drawn afresh the held-out pictures are the real ones, and they must be of other groups."""
+    data = sprites.load_sprites()
+    other = sprites.SpriteSet(data.images, data.labels, data.groups, data.classes, "drawn")
+    monkeypatch.setattr(sprites, "load_sprites", lambda *arguments, **options: other)
+    denoiser = evaluation.Denoiser(weights)
+    held_out = {image.tobytes() for image in denoiser.held_out.images}
+    for images in (denoiser.real_pictures(100), denoiser.floor_pictures(100)):
+        assert {image.tobytes() for image in images} <= held_out
+    fid = ["evaluate", "fid", "--weights", weights, "--out", str(tmp_path / "out")]
+    most = len(held_out) // 2
+    wanted = f"--n must be at most {most}, half of the distinct held-out pictures, got 500"
+    with pytest.raises(SystemExit, match=f"^error: {wanted}$"):
+        main([*fid, "--n", "500"])
+    network, info = load_pretrained(weights), load_pretrained(weights).info
+    at_random = info | {"settings": {**info["settings"], "split": "random"}}
+    save_pretrained(tmp_path / "random.safetensors", network, at_random)
+    export = ["evaluate", "export", "--n", "100", "--out", str(tmp_path / "sets")]
+    for command in (fid, export):
+        with pytest.raises(SystemExit, match="^error: --weights must be trained on a split that "):
+            main([*command, "--weights", str(tmp_path / "random.safetensors")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "net.safetensors",
+        "random.safetensors",
+    ]
+
+
+def test_a_spacing_that_does_not_exist_is_one_line(weights, tmp_path):
+    for measure in ("fid", "export"):
+        options = ["--weights", weights, "--out", str(tmp_path / "out"), "--spacing", "cubic"]
+        with pytest.raises(SystemExit, match="^error: argument --spacing: invalid choice: 'cubic'"):
+            main(["evaluate", measure, *options])
+    with pytest.raises(ValueError, match="^spacing must be one of 'uniform', 'quadratic', got"):
+        evaluation.Denoiser(weights).recipe(spacing="cubic")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
 @pytest.mark.parametrize("kind", ["vae-generated", "classifier-generated"])
 def test_networks_of_another_kind_are_one_line(kind, tmp_path):
     for measure in ("fid", "bound", "yardsticks", "copies"):
@@ -284,27 +354,38 @@ def test_weights_say_which_data_trained_them(settings, message, tmp_path):
         evaluation.Denoiser(path)
 
 
+def test_weights_have_the_classes_of_their_data(tmp_path, weights):
+    """And so the label after them, "no class", which guidance needs."""
+    info = load_pretrained(weights).info
+    save_pretrained(tmp_path / "three.safetensors", UNet((8, 8, 8), 3), info)
+    options = ["--weights", str(tmp_path / "three.safetensors"), "--guidance", "2"]
+    for measure in ("fid", "export"):
+        with pytest.raises(SystemExit, match="^error: --weights must have the 5 classes of the "):
+            main(["evaluate", measure, *options, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluations_are_called_with_keywords_and_name_their_own_arguments(
     weights, tmp_path, few_features
 ):
-    for call in (
-        evaluation.record_distances,
-        evaluation.record_copies,
-        evaluation.record_bound,
-        evaluation.record_yardsticks,
-    ):
+    for call in (evaluation.record_copies, evaluation.record_bound, evaluation.record_yardsticks):
         with pytest.raises(ValueError, match="^n must be an int in "):
             call(weights, n=0, out=tmp_path / "out")
         with pytest.raises(TypeError, match="^batch must be an int of at least 1, got float 2.0"):
             call(weights, n=4, batch=2.0, out=tmp_path / "out")
         with pytest.raises(TypeError, match="^seed must be an int in "):
             call(weights, n=4, batch=2, seed=None, out=tmp_path / "out")
-    with pytest.raises(ValueError, match="^steps must hold at least one number"):
-        evaluation.record_distances(weights, n=4, batch=2, steps=[], out=tmp_path / "out")
+    denoiser = evaluation.Denoiser(weights)
     with pytest.raises(TypeError, match="^steps must be an int in 1…1000, got str '20'"):
-        evaluation.record_distances(weights, n=4, batch=2, steps="20", out=tmp_path / "out")
-    options = {"n": 4, "batch": 2, "pictures": tmp_path, "out": tmp_path / "out"}
-    [(path, new)] = evaluation.record_distances(weights, steps=2, spacing="quadratic", **options)
+        denoiser.recipe(steps="20")
+    recipe = denoiser.recipe(steps=2, spacing="quadratic", batch=2)
+    options = {"pictures": tmp_path, "out": tmp_path / "out"}
+    for n in (3, 5):
+        with pytest.raises(ValueError, match="^n must be "):
+            evaluation.record_distances(denoiser, [recipe], n=n, **options)
+    with pytest.raises(ValueError, match="^recipe must be that of a sampler"):
+        evaluation.matched_pictures(denoiser, denoiser.recipe("real"), n=4, pictures=tmp_path)
+    [(path, new)] = evaluation.record_distances(denoiser, [recipe], n=4, **options)
     assert new and path.name == "generated-quadratic-ddim-2-4.json"
     assert results.load(path.stem, path.parent)["recipe"]["spacing"] == "quadratic"
 

@@ -310,6 +310,22 @@ def test_a_comparison_claims_no_more_than_floor_and_intervals_allow(
     assert "closer" not in sentence or "not distinguishable" not in sentence
 
 
+def test_one_of_many_comparisons_needs_a_larger_difference():
+    """Two equal intervals of half-width 1.96: standard errors of 1 each, and of √2 together."""
+    for comparisons, z in ((1, 2 * 1.96 / 2**0.5), (9, 2.773), (100, 3.481), (400, 3.836)):
+        for difference, said in ((z * 2**0.5 - 0.01, None), (z * 2**0.5 + 0.01, "DDIM")):
+            estimates = [(d, d - 1.96, d + 1.96) for d in (5, 5 + difference)]
+            one, other = ("DDIM", estimates[0]), ("DDPM", estimates[1])
+            for pair in ((*one, *other), (*other, *one)):
+                assert closer(*pair, floor=0.1, comparisons=comparisons) == said
+    near, far = ("DDIM", (5.0, 4.0, 5.1)), ("DDPM", (6.0, 5.9, 7.0))
+    assert (
+        closer(*near, *far, floor=0.1, comparisons=10**6) == "DDIM"
+    )  # the sides that face each other count
+    with pytest.raises(ValueError, match="comparisons must be an int of at least 1, got 0"):
+        closer(*near, *far, floor=0.1, comparisons=0)
+
+
 @pytest.mark.parametrize(
     "call, error, message",
     [
@@ -405,4 +421,5 @@ def test_two_rows_are_ordered_only_where_every_feature_set_orders_them():
     recorded = ("ddim-20", "ddpm-1000")
     expected = dict.fromkeys((*results.KINDS, "all"), "ddpm-1000")
     assert results.verdict(*recorded, 2000) == expected
+    assert results.verdict(*recorded, 2000, 400) == {**expected, "classifier": None, "all": None}
     assert compare_rows(*(load_row(name, 2000) for name in (*recorded, "real"))) == expected
