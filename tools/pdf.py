@@ -1,10 +1,12 @@
 """Print the built book as one PDF, ``_build/book.pdf``: ``python tools/pdf.py``, after ``make book``.
 
 The pages of ``_toc.yml`` become one document, in which a link from page to page is a link inside it, and Chromium
-prints it: first to see on which sheet each page of the book begins, then with these numbers in the contents.
+prints it. On which sheet each page of the book begins is known only then: the contents are printed a second time, with
+nothing but these numbers, and laid over the first.
 """
 
 import html
+import io
 import re
 import shutil
 import sys
@@ -36,21 +38,32 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; overflow: visible !importa
 .contents li.part { font-weight: 600; margin-top: 0.8rem; }
 .contents li:not(.part) { padding-left: 1.5rem; }
 .contents i { flex: 1; border-bottom: 1px dotted; opacity: 0.4; }
+[data-page] { visibility: hidden; }
 .still, .movable .still { display: block !important; }
 """
+# only the numbers in the contents are left, each where it belongs
+NUMBERS = """(begins) => {
+  document.querySelectorAll("section.page").forEach((page) => page.remove());
+  document.querySelectorAll("[data-page]").forEach((e) => { e.textContent = begins[e.dataset.page] ?? ""; });
+  document.head.insertAdjacentHTML("beforeend", `<style>html, body { background: none; }
+    body * { visibility: hidden; } [data-page] { visibility: visible !important; }</style>`);
+}"""
 FOOT = """<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>"""
-# MathJax sets formulas for a screen; what is wider than a sheet is made smaller
+# MathJax sets formulas for a screen; what is wider than a sheet is made smaller. All is measured before anything is
+# changed: a change has the browser lay out the whole book before it measures again
 FIT = """async () => {
   await MathJax.startup.promise;
   await document.fonts.ready;
-  for (const box of document.querySelectorAll("div.math")) {
-    const formula = box.querySelector("mjx-container");
-    const wide = formula.firstElementChild.scrollWidth + (box.querySelector(".eqno")?.offsetWidth ?? 0) + 12;
-    if (wide > box.clientWidth) formula.style.fontSize = `${Math.floor(100 * box.clientWidth / wide)}%`;
-  }
-  for (const table of document.querySelectorAll("table"))
-    if (table.scrollWidth > table.parentElement.clientWidth)
-      table.style.zoom = table.parentElement.clientWidth / table.scrollWidth;
+  const boxes = [...document.querySelectorAll("div.math")], tables = [...document.querySelectorAll("table")];
+  const wide = boxes.map((box) => {
+    const formula = box.querySelector("mjx-container").firstElementChild;
+    return (formula.scrollWidth + (box.querySelector(".eqno")?.offsetWidth ?? 0) + 12) / box.clientWidth;
+  });
+  const broad = tables.map((table) => table.scrollWidth / table.parentElement.clientWidth);
+  boxes.forEach((box, i) => {
+    if (wide[i] > 1) box.querySelector("mjx-container").style.fontSize = `${Math.floor(100 / wide[i])}%`;
+  });
+  tables.forEach((table, i) => { if (broad[i] > 1) table.style.zoom = 1 / broad[i]; });
 }"""
 
 
@@ -114,7 +127,8 @@ def document(entries, title, author):
         if "stylesheet" in tag.get("rel", []) or mathjax:
             if where in tag.attrs:
                 tag[where] = f"html/{urljoin('book/', tag[where])}"
-            parts.append(str(tag))
+            # a copy of each formula for screen readers doubles the document, and no PDF keeps it
+            parts.append(str(tag).replace(', "a11y/assistive-mml"', ""))
     title, author = html.escape(title), html.escape(author)
     return f"""<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
 <title>{title}</title>{"".join(parts)}<style>{STYLE}</style></head><body>
@@ -126,13 +140,10 @@ def document(entries, title, author):
 def print_book(source, target, chromium):
     """Print an HTML file as a PDF whose contents name the sheets; returns how many it has."""
     from playwright.sync_api import sync_playwright
-    from pypdf import PdfReader
+    from pypdf import PdfReader, PdfWriter
 
-    options = {
-        "path": target,
-        "format": "A4",
-        "print_background": True,
-        "prefer_css_page_size": True,
+    paper = {"format": "A4", "print_background": True, "prefer_css_page_size": True}
+    whole = {
         "outline": True,
         "tagged": True,
         "display_header_footer": True,
@@ -143,24 +154,21 @@ def print_book(source, target, chromium):
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         # as wide as the text of a sheet, so that what fits here fits there
         page = browser.new_page(viewport={"width": 672, "height": 1000})
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(0)  # thousands of formulas take minutes
         page.emulate_media(media="print")
         page.goto(source.as_uri())
         page.evaluate(FIT)
-        page.pdf(**options)
-        reader = PdfReader(target)
+        book = PdfWriter(clone_from=io.BytesIO(page.pdf(**paper, **whole)))
         begins = {
-            name.lstrip("/"): reader.get_destination_page_number(destination) + 1
-            for name, destination in reader.named_destinations.items()
+            name.lstrip("/"): book.get_destination_page_number(destination) + 1
+            for name, destination in book.named_destinations.items()
         }
-        page.evaluate(
-            """(begins) => document.querySelectorAll("[data-page]").forEach(
-                 (e) => { e.textContent = begins[e.dataset.page] ?? ""; })""",
-            begins,
-        )
-        page.pdf(**options)
+        page.evaluate(NUMBERS, begins)
+        for i, numbers in enumerate(PdfReader(io.BytesIO(page.pdf(**paper))).pages):
+            book.pages[i].merge_page(numbers)
         browser.close()
-    return len(PdfReader(target).pages)
+    book.write(target)
+    return len(book.pages)
 
 
 def main(names=()):
