@@ -1,9 +1,9 @@
 """Pictures of the labs that suit a light and a dark page, a phone, and readers who want nothing to move.
 
 A drawing (SVG) stands in the page itself: its black becomes the colour of the text, the ground of its legend the ground
-of the page. An animation (GIF) has a still beside it, which the style sheet shows in print and to
-readers who asked for less motion; the page's script adds a button that stops it. A picture without alternative text is
-a warning.
+of the page. An animation (GIF) becomes a smaller one (WebP) and has a still beside it, which the style sheet shows in
+print and to readers who asked for less motion; the page's script adds a button that stops it. A picture without
+alternative text is a warning.
 """
 
 import base64
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from docutils import nodes
-from PIL import Image
+from PIL import Image, ImageSequence
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
@@ -29,6 +29,7 @@ ALIKE = re.compile(  # what has the same style, unless it is that of the whole o
     r'<(use href|path d)(="[^>]*?)( (?:clip-path="[^"]*" )?style="(?![^"]*(?<!-)opacity)[^"]*")/>'
     r"(?:<\1=\"[^>]*?\3/>)+"
 )
+LOSSLESS = {"lossless": True, "method": 4}  # WebP with the same pixels
 RASTER = re.compile(r'data:image/png;base64,([^"]+)')
 
 
@@ -101,7 +102,7 @@ def webp(png):
     """A picture within a drawing, in fewer bytes and with the same pixels."""
     content = base64.b64decode(png)
     with Image.open(io.BytesIO(content)) as picture:
-        picture.save(smaller := io.BytesIO(), "webp", lossless=True, exact=True, method=4)
+        picture.save(smaller := io.BytesIO(), "webp", exact=True, **LOSSLESS)
     kind, content = min(
         ("png", content), ("webp", smaller.getvalue()), key=lambda pair: len(pair[1])
     )
@@ -129,12 +130,19 @@ class Pictures(SphinxTransform):
     def with_still(self, node, path):
         """The animation and its still: the picture of the same name beside it, or else its last frame."""
         moving, still, picture = node.deepcopy(), node.deepcopy(), path.with_suffix(".png")
+        folder = Path(self.app.outdir).parent / "jupyter_execute"
+        folder.mkdir(exist_ok=True)
+        with Image.open(path) as animation:
+            frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
+            times = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
         if not picture.exists():
-            picture = Path(self.app.outdir).parent / "jupyter_execute" / f"{path.stem}.still.png"
-            with Image.open(path) as animation:
-                animation.seek(animation.n_frames - 1)
-                animation.convert("RGB").save(picture, optimize=True)
-        still["uri"] = "/" + Path(os.path.relpath(picture, self.app.srcdir)).as_posix()
+            picture = folder / f"{path.stem}.still.png"
+            frames[-1].save(picture, optimize=True)
+        first, *rest = frames
+        smaller = folder / f"{path.stem}.webp"
+        first.save(smaller, save_all=True, append_images=rest, duration=times, loop=0, **LOSSLESS)
+        for picture_node, source in ((moving, smaller), (still, picture)):
+            picture_node["uri"] = "/" + Path(os.path.relpath(source, self.app.srcdir)).as_posix()
         still["classes"] = [*node["classes"], "still"]
         moving["classes"] = [*node["classes"], "moving"]
         return nodes.container("", moving, still, classes=["animation"])
