@@ -246,3 +246,12 @@ def test_the_book_has_one_title_everywhere(html):
         if page.parent.name != "_modules":
             head = page.read_text("utf-8").partition("</head>")[0]
             assert title in re.search("<title>(.*)</title>", head)[1], page
+
+
+def test_bookmarks_have_words_in_the_place_of_formulas():
+    assert (
+        pdf.plain("2.6. Why training goes through \\(\\vx_0\\)")
+        == "2.6. Why training goes through x_0"
+    )
+    assert pdf.plain("Why \\(\\sigma_t\\vz\\)?") == "Why σ_t z?"
+    assert pdf.plain("At a small\n  \\(T'\\)") == "At a small T'"

@@ -28,12 +28,14 @@ body { display: block; background: white; }
 article { max-width: none; padding: 0 !important; }
 section.page { break-before: page; }
 h1, h2, h3, h4 { break-after: avoid; }
-figure, .proof > p, table tr, .MathJax, div.math { break-inside: avoid; }
+h1 { font-size: 2.2rem !important; }
+pre { font-size: 0.86rem !important; }
+figure, .sd-col, .proof > p, table tr, .MathJax, div.math { break-inside: avoid; }
 div.cell_output img, figure img, figure svg { max-width: 100%; max-height: 200mm; height: auto; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; overflow: visible !important; }
 .admonition, div.math, table { overflow: visible !important; box-shadow: none !important; }
 .title { text-align: center; padding-top: 75mm; break-after: page; }
-.title h1 { font-size: 3rem; }
+.title .name { font-size: 2.6rem; white-space: nowrap; }
 .contents li { list-style: none; display: flex; gap: 0.5rem; }
 .contents li.part { font-weight: 600; margin-top: 0.8rem; }
 .contents li:not(.part) { padding-left: 1.5rem; }
@@ -82,8 +84,16 @@ def slug(name):
     return name.replace("/", "-")
 
 
+def plain(heading):
+    """A heading as a bookmark shows it, which knows no formulas."""
+    text = re.sub(r"(?<=\w)\\", r" \\", re.sub(r"\\[()]", "", heading))
+    text = re.sub(r"\\v([a-z])(?![a-z])", r"\1", text)
+    text = re.sub(r"\\([a-zA-Z]+)", lambda match: html.unescape(f"&{match[1]};").strip("&;"), text)
+    return " ".join(text.split())
+
+
 def printable(name, names):
-    """The title and the HTML of a page as a part of the whole document."""
+    """The headings and the HTML of a page as a part of the whole document."""
     soup = BeautifulSoup((BOOK / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
     article = soup.find("article")
     for part in article.select(SCREEN):
@@ -104,12 +114,12 @@ def printable(name, names):
                 tag["href"] = f"#{slug(target)}" + (f"--{anchor}" if anchor else "")
             else:
                 del tag["href"]
-    title = " ".join(article.h1.get_text().split())
-    return title, f'<section class="page" id="{slug(name)}">{article.decode()}</section>'
+    headings = [plain(heading.get_text()) for heading in article(re.compile("^h[1-6]$"))]
+    return headings, f'<section class="page" id="{slug(name)}">{article.decode()}</section>'
 
 
 def document(entries, title, author):
-    """The whole book as one HTML page."""
+    """The whole book as one HTML page, and its headings."""
     names = {name for _, name in entries if name}
     pages = {name: printable(name, names) for _, name in entries if name}
     rows = []
@@ -117,7 +127,7 @@ def document(entries, title, author):
         if caption:
             rows.append(f'<li class="part">{html.escape(caption)}</li>')
         else:
-            link = f'<a href="#{slug(name)}">{html.escape(pages[name][0])}</a>'
+            link = f'<a href="#{slug(name)}">{html.escape(pages[name][0][0])}</a>'
             rows.append(f'<li>{link}<i></i><span data-page="{slug(name)}">000</span></li>')
     head = BeautifulSoup((BOOK / "book" / "01_forward.html").read_text("utf-8"), "html.parser").head
     parts = []
@@ -130,17 +140,25 @@ def document(entries, title, author):
             # a copy of each formula for screen readers doubles the document, and no PDF keeps it
             parts.append(str(tag).replace(', "a11y/assistive-mml"', ""))
     title, author = html.escape(title), html.escape(author)
-    return f"""<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
+    headings = [heading for page, _ in pages.values() for heading in page]
+    text = f"""<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">
 <title>{title}</title>{"".join(parts)}<style>{STYLE}</style></head><body>
-<div class="title"><h1>{title}</h1><p>{author}</p></div>
+<div class="title"><p class="name">{title}</p><p>{author}</p></div>
 <div class="contents"><h1>Contents</h1><ul>{"".join(rows)}</ul></div>
 {"".join(text for _, text in pages.values())}</body></html>"""
+    return text, ["Contents", *headings]
 
 
-def print_book(source, target, chromium):
+def bookmarks(items):
+    for item in items:
+        yield item
+        yield from bookmarks(item.children)
+
+
+def print_book(source, headings, target, chromium):
     """Print an HTML file as a PDF whose contents name the sheets; returns how many it has."""
+    from pikepdf import ObjectStreamMode, Pdf
     from playwright.sync_api import sync_playwright
-    from pypdf import PdfReader, PdfWriter
 
     paper = {"format": "A4", "print_background": True, "prefer_css_page_size": True}
     whole = {
@@ -158,16 +176,21 @@ def print_book(source, target, chromium):
         page.emulate_media(media="print")
         page.goto(source.as_uri())
         page.evaluate(FIT)
-        book = PdfWriter(clone_from=io.BytesIO(page.pdf(**paper, **whole)))
-        begins = {
-            name.lstrip("/"): book.get_destination_page_number(destination) + 1
-            for name, destination in book.named_destinations.items()
-        }
+        book = Pdf.open(io.BytesIO(page.pdf(**paper, **whole)))
+        sheets = {sheet.objgen: i + 1 for i, sheet in enumerate(book.pages)}
+        begins = {name[1:]: sheets[place[0].objgen] for name, place in book.Root.Dests.items()}
         page.evaluate(NUMBERS, begins)
-        for i, numbers in enumerate(PdfReader(io.BytesIO(page.pdf(**paper))).pages):
-            book.pages[i].merge_page(numbers)
+        numbers = Pdf.open(io.BytesIO(page.pdf(**paper)))
         browser.close()
-    book.write(target)
+    for sheet, over in zip(book.pages, numbers.pages, strict=False):
+        sheet.add_overlay(over)
+    with book.open_outline(
+        max_depth=6
+    ) as outline:  # Chromium leaves formulas out, and spaces at a line's end
+        for item, heading in zip(bookmarks(outline.root), headings, strict=True):
+            item.title = heading
+    # half as large as Chromium writes it
+    book.save(target, object_stream_mode=ObjectStreamMode.generate)
     return len(book.pages)
 
 
@@ -181,8 +204,9 @@ def main(names=()):
     entries = list(contents(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
     entries = [entry for entry in entries if not names or entry[1] in names]
     source, target = ROOT / "_build" / "book.html", ROOT / "_build" / "book.pdf"
-    source.write_text(document(entries, config["title"], config["author"]), encoding="utf-8")
-    sheets = print_book(source, target, chromium)
+    text, headings = document(entries, config["title"], config["author"])
+    source.write_text(text, encoding="utf-8")
+    sheets = print_book(source, headings, target, chromium)
     print(f"{target}: {sheets} pages")
 
 
