@@ -66,6 +66,11 @@ FIT = """async () => {
     if (wide[i] > 1) box.querySelector("mjx-container").style.fontSize = `${Math.floor(100 / wide[i])}%`;
   });
   tables.forEach((table, i) => { if (broad[i] > 1) table.style.zoom = 1 / broad[i]; });
+  await document.fonts.ready;
+  return [
+    ...[...document.fonts].filter((font) => font.status === "error").map((font) => font.family),
+    ...[...document.images].filter((image) => !image.naturalWidth).map((image) => image.src),
+  ];
 }"""
 
 
@@ -175,7 +180,10 @@ def print_book(source, headings, target, chromium):
         page.set_default_timeout(0)  # thousands of formulas take minutes
         page.emulate_media(media="print")
         page.goto(source.as_uri())
-        page.evaluate(FIT)
+        if missing := page.evaluate(FIT):
+            sys.exit(
+                f"no PDF is made: {len(missing)} fonts or pictures are missing, {missing[0]} first"
+            )
         book = Pdf.open(io.BytesIO(page.pdf(**paper, **whole)))
         sheets = {sheet.objgen: i + 1 for i, sheet in enumerate(book.pages)}
         begins = {name[1:]: sheets[place[0].objgen] for name, place in book.Root.Dests.items()}
