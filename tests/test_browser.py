@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections import Counter
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 
@@ -371,6 +371,41 @@ def test_a_reference_shows_what_it_refers_to(html, tab):
             shown += 1
         assert tab.complaints == []
     assert shown == 8
+    visit(tab, (html / "book" / "07_early_stopping.html").as_uri())
+    link = tab.locator("a.reference[href='../notebooks/07_early_stopping.html#fig-es-bound']").first
+    link.scroll_into_view_if_needed()
+    link.hover()
+    tab.locator("#preview svg").wait_for(state="visible")
+
+
+def test_the_cards_are_those_that_other_pages_refer_to(html):
+    needed = set()
+    for name in names(html):
+        text = (html / name).read_text(encoding="utf-8")
+        for link in re.findall(r'<a class="reference internal" href="([^"#]+#[^"]+)"', text):
+            needed.add(unquote(urljoin(name, link)))
+    found = set()
+    for path in sorted((html / "_static" / "pages").rglob("*.js")):
+        name = path.relative_to(html / "_static" / "pages").with_suffix(".html").as_posix()
+        cards = json.loads(path.read_text("utf-8").partition(", ")[2].rstrip(";\n)"))["cards"]
+        found |= {f"{name}#{label}" for label in cards}
+        assert all(len(card) < 60_000 for card in cards.values()), name
+    assert found <= needed
+    numbered = {link for link in needed if re.search("#(?:equation|fig|thm|prop|lem)-", link)}
+    assert len(numbered) > 100 and numbered <= found
+
+
+def test_the_book_is_light(html, tab, served):
+    """A limit for what one page loads, and one for all pages; the hand-out's networks are heavy and stand apart."""
+    sizes = {path: path.stat().st_size for path in html.rglob("*") if path.is_file()}
+    assert sum(size for path, size in sizes.items() if path.parent.name != "downloads") < 21e6
+    heaviest = max((html / name for name in names(html)), key=lambda path: sizes[path])
+    loaded = []
+    tab.on("response", lambda response: loaded.append(urlsplit(response.url).path))
+    visit(tab, f"{served}/{heaviest.relative_to(html).as_posix()}")
+    paths = [html / unquote(path).lstrip("/") for path in loaded]
+    assert len(paths) > 20
+    assert sum(sizes.get(path, 0) for path in paths) < 2.5e6
 
 
 def test_pages_can_be_read_without_scripts(html, browser):

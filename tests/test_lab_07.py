@@ -18,7 +18,7 @@ SCHEDULE = NoiseSchedule.linear()
 
 def signs(one, other, n=2000):
     """For each feature set: + if the row one is closer to the data, - if the other is, . if that cannot be said."""
-    said = results.verdict(one, other, n)
+    said = results.verdict(one, other, n, 400)
     return "".join({one: "+", other: "-", None: "."}[said[kind]] for kind in results.KINDS)
 
 
@@ -29,7 +29,7 @@ def rows(n):
     return early, plain
 
 
-def test_early_stopping_is_ahead_in_all_sets_of_one_plain_sampler_only():
+def test_early_stopping_is_ahead_in_all_sets_of_no_plain_sampler():
     ahead = [
         (one, other, n)
         for n in (2000, 10_000)
@@ -37,7 +37,7 @@ def test_early_stopping_is_ahead_in_all_sets_of_one_plain_sampler_only():
         for other in rows(n)[1]
         if signs(one, other, n) == "+++" and results.load_row(one, n)["recipe"]["steps"] == 20
     ]
-    assert ahead == [("es-pca-200-ddim-20", "ddim-10", 10_000)]
+    assert ahead == []
 
 
 def test_no_row_has_steps_of_another_spacing():
@@ -67,7 +67,7 @@ def test_in_between_early_stopping_is_ahead_of_uniform_ddim_for_one_set_and_behi
 
 
 def test_against_ddpm_twenty_evaluations_save_less():
-    for rival, said in {"ddpm-20": ".++", "ddpm-50": ".+.", "ddpm-100": ".-."}.items():
+    for rival, said in {"ddpm-20": ".++", "ddpm-50": "...", "ddpm-100": ".-."}.items():
         assert signs("es-pca-600-ddim-20", rival, 10_000) == said
 
 
@@ -83,13 +83,14 @@ def test_with_more_evaluations_less_is_won():
 def test_the_published_algorithm_loses(stop):
     for sampler in ("ddpm", "ddim"):
         said = signs(f"es-vae-{stop}-ddpm-{stop}", f"{sampler}-{min(stop, 100)}")
-        assert said in ("-.-", "---")
+        assert said in ("-.-", "---") if stop < 200 else "+" not in said and "-" in said
 
 
 @pytest.mark.parametrize("way", ("ddim-20", "ddpm-50"))
-def test_up_to_300_the_classifier_puts_the_gaussian_ahead_of_the_vae(way):
+def test_from_100_to_200_the_classifier_puts_the_gaussian_ahead_of_the_vae(way):
     said = [signs(f"es-vae-{stop}-{way}", f"es-pca-{stop}-{way}") for stop in STOPS]
-    assert all(cell[0] == "-" for cell in said[:5]) and said[-1] == "..."
+    assert all(cell[0] == "-" for cell in said[1:4]) and said[-1] == "..."
+    assert not any(cell[0] == "+" for cell in said)
 
 
 def test_scaling_makes_no_difference_that_can_be_told():

@@ -10,6 +10,7 @@ import sysconfig
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -175,3 +176,82 @@ def test_other_machines_install_the_same_requirements():
     publish = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["publish"]
     (push,) = (step["run"] for step in publish["steps"] if "git push" in step.get("run", ""))
     assert "cp -r book/.binder hw3/" in push  # of the branch that Binder opens
+
+
+def points(path):
+    """Where the commands of a path lead, in absolute coordinates."""
+    x = y = start = 0
+    found = []
+    for command, text in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
+        numbers = [float(n) for n in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", text)]
+        step = {"m": 2, "l": 2, "c": 6, "q": 4}.get(command.lower(), 1)
+        for i in range(0, len(numbers), step):
+            group = numbers[i : i + step]
+            if command.islower():
+                group = [n + (y if j % 2 else x) for j, n in enumerate(group)]
+            x, y = group[-2:]
+            start = (x, y) if command.lower() == "m" else start
+            found.append((command.lower(), *group))
+        if command in "zZ":
+            x, y = start
+            found.append(("z",))
+    return found
+
+
+def test_a_shorter_drawing_shows_the_same(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    pictures = load("book/_ext/pictures.py")
+    drawings = [path.read_text("utf-8") for path in sorted((ROOT / "book/drawings").glob("*.svg"))]
+    for drawing in drawings[:8]:
+        short = pictures.inline(drawing, "what it shows")
+        assert len(short) < 0.75 * len(drawing)
+        before, after = (re.findall(r' d="([^"]+)"', text) for text in (drawing, short))
+        assert len(before) == len(after) > 10
+        for long, brief in zip(before, after, strict=True):
+            for one, other in zip(points(long), points(brief), strict=True):
+                assert one[0] == other[0] and one[1:] == pytest.approx(other[1:], abs=0.006)
+        assert len(re.findall("<use ", drawing)) == len(re.findall("<use ", short))
+        names = set(re.findall(r' id="([^"]+)"', short))
+        assert set(re.findall(r'(?:url\(|href=")#([^")]+)', short)) == names
+        ElementTree.fromstring(short.replace("&", "&amp;"))
+
+
+def test_only_what_can_be_shared_is_taken_out_of_a_group(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    pictures = load("book/_ext/pictures.py")
+    red = '<use href="#a" x="1" style="fill: red; fill-opacity: 0.5"/>'
+    assert pictures.compact(f"<g>{2 * red}{red.replace('red', 'blue')}</g>") == (
+        '<g><g style="fill: red; fill-opacity: 0.5"><use href="#a" x="1"/><use href="#a" x="1"/></g>'
+        '<use href="#a" x="1" style="fill: blue; fill-opacity: 0.5"/></g>'
+    )
+    # the opacity of a group would be that of all its members together
+    faint = '<path d="m1 1l1 1" style="fill: red; opacity: 0.5"/>'
+    assert pictures.ALIKE.search(2 * faint) is None
+    # a marker takes its style from where it is used
+    marker = '<path id="a" d="m1 1l1 1" style="stroke: red"/>'
+    assert pictures.ALIKE.search(2 * marker) is None
+    assert pictures.relative("M 0.5 -0.25 L 0.75 0 L 10 0 z ") == "m.5-.25l.25.25 9.25 0z"
+    assert pictures.PATH.search(' d="M 1e-05 0 L 1 1"') is None  # left as it is
+
+
+def test_the_book_has_one_title_everywhere(html):
+    title = yaml.safe_load((ROOT / "_config.yml").read_text())["title"]
+    assert "Homework" not in title
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["title"] == title
+    assert (ROOT / "README.md").read_text("utf-8").startswith(f"# {title}\n")
+    cover = (html / "book" / "index.html").read_text("utf-8")
+    assert f"<title>{title}</title>" in cover and f'og:title" content="{title}"' in cover
+    assert "Homework 3" not in cover
+    for page in sorted(html.glob("*/*.html")):
+        if page.parent.name != "_modules":
+            head = page.read_text("utf-8").partition("</head>")[0]
+            assert title in re.search("<title>(.*)</title>", head)[1], page
+
+
+def test_bookmarks_have_words_in_the_place_of_formulas():
+    assert (
+        pdf.plain("2.6. Why training goes through \\(\\vx_0\\)")
+        == "2.6. Why training goes through x_0"
+    )
+    assert pdf.plain("Why \\(\\sigma_t\\vz\\)?") == "Why σ_t z?"
+    assert pdf.plain("At a small\n  \\(T'\\)") == "At a small T'"

@@ -8,6 +8,7 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote, urljoin
 
 from bs4 import BeautifulSoup, NavigableString
 from docutils import nodes
@@ -15,9 +16,13 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 KEPT = 60_000  # characters of a card; a larger figure is shown by its caption only
+LINK = re.compile(r'<a class="reference internal" href="([^"#]+#[^"]+)"')  # to another page
 NUMBERED = "div.math[id^=equation-], div.proof[id], div.exercise[id], figure[id]"
 # sphinx-proof and sphinx-exercise give these to every box, and the search page to both its fields
 REPEATED = re.compile(r' id="(?:proof|proof-content|exercise-content|solution-content)"')
+
+# names, punctuation and spaces in code have the colour of the rest
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 
 
 def take_back_numbers(app, env):
@@ -62,14 +67,14 @@ def open_sidebar(app, pagename, templatename, context, doctree):
 
 
 def mend(app, pagename, templatename, context, doctree):
-    """Ids are given once, and a list has items."""
+    """Ids are given once, a list has items, and of code only what has a colour of its own is marked."""
     if "body" in context:
-        body = REPEATED.sub("", context["body"])
+        body = PLAIN.sub(r"\1", REPEATED.sub("", context["body"]))
         context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
 
 
 def collect(app, pagename, templatename, context, doctree):
-    """Write what the cards and the search show of a page; from a folder, scripts may load scripts but no pages."""
+    """Keep what the cards and the search show of a page, and which cards of other pages it needs."""
     if doctree is None or app.builder.name != "html":
         return
     soup = BeautifulSoup(context["body"], "html.parser")
@@ -96,10 +101,35 @@ def collect(app, pagename, templatename, context, doctree):
             heading.decompose()
         sections.append([section["id"], " ".join(section.get_text().split())])
         section.decompose()
-    page = json.dumps({"cards": cards, "sections": sections[::-1]}, ensure_ascii=False)
-    path = Path(app.outdir) / "_static" / "pages" / f"{pagename}.js"
+    needed = {unquote(urljoin(f"{pagename}.html", link)) for link in LINK.findall(context["body"])}
+    page = {"cards": cards, "sections": sections[::-1], "needed": sorted(needed)}
+    path = kept(app) / f"{pagename}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"page({json.dumps(pagename)}, {page});\n", encoding="utf-8")
+    path.write_text(json.dumps(page), encoding="utf-8")
+
+
+def kept(app):
+    """The folder of what was collected, also of the pages that this build leaves as they are."""
+    return Path(app.outdir).parent / "cards"
+
+
+def write_cards(app, exception):
+    """A script for each page, with the cards that others need: from a folder, scripts may load scripts but no pages."""
+    if exception or app.builder.name != "html":
+        return
+    paths = {name: kept(app) / f"{name}.json" for name in app.env.found_docs}
+    pages = {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name, path in paths.items()
+        if path.exists()
+    }
+    needed = {link for page in pages.values() for link in page["needed"]}
+    for name, page in pages.items():
+        cards = {id: card for id, card in page["cards"].items() if f"{name}.html#{id}" in needed}
+        text = json.dumps({"cards": cards, "sections": page["sections"]}, ensure_ascii=False)
+        path = Path(app.outdir) / "_static" / "pages" / f"{name}.js"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"page({json.dumps(name)}, {text});\n", encoding="utf-8")
 
 
 def add_scripts(app, pagename, templatename, context, doctree):
@@ -170,4 +200,5 @@ def setup(app):
     app.connect("html-page-context", collect, priority=450)
     app.connect("html-page-context", add_scripts)
     app.connect("build-finished", name_search_field)
+    app.connect("build-finished", write_cards)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

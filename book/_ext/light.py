@@ -12,7 +12,19 @@ MATHJAX = (
     "output/chtml/fonts",
     "a11y/assistive-mml.js",
 )
-UNUSED = ("vendor", "locales", "images", "sphinx-thebe.*", "*/*.map", "*webpack-macros.html")
+# the cover's pictures are served as those of its page
+UNUSED = (
+    "mathjax/input/tex/extensions/all-packages.js",
+    "vendor",
+    "locales",
+    "images",
+    "sphinx-thebe.*",
+    "*/*.map",
+    "*webpack-macros.html",
+    "cover.gif",
+    "cover.png",
+    "samples.png",
+)
 
 
 def load_parts(app, config):

@@ -1,35 +1,48 @@
 """Pictures of the labs that suit a light and a dark page, a phone, and readers who want nothing to move.
 
 A drawing (SVG) stands in the page itself: its black becomes the colour of the text, the ground of its legend the ground
-of the page. An animation (GIF) has a still beside it, which the style sheet shows in print and to
-readers who asked for less motion; the page's script adds a button that stops it. A picture without alternative text is
-a warning.
+of the page. An animation (GIF) becomes a smaller one (WebP) and has a still beside it, which the style sheet shows in
+print and to readers who asked for less motion; the page's script adds a button that stops it. A picture without
+alternative text is a warning.
 """
 
+import base64
 import hashlib
 import html
+import io
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
-from PIL import Image
+from PIL import Image, ImageSequence
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
+PATH = re.compile(r' d="((?:[MLCQz ]|-?[\d.]+(?![\de]))+)"')
+SHIFT = re.compile(r' transform="translate\((-?[\d.]+) (-?[\d.]+)\)"/>')
+CLIPPED = re.compile(r'(<g clip-path="[^"]*">)(?:<use [^>]*/>)+</g>(?:\1(?:<use [^>]*/>)+</g>)+')
+ALIKE = re.compile(  # what has the same style, unless it is that of the whole of a group
+    r'<(use href|path d)(="[^>]*?)( (?:clip-path="[^"]*" )?style="(?![^"]*(?<!-)opacity)[^"]*")/>'
+    r"(?:<\1=\"[^>]*?\3/>)+"
+)
+LOSSLESS = {"lossless": True, "method": 4}  # WebP with the same pixels
+RASTER = re.compile(r'data:image/png;base64,([^"]+)')
 
 
 def inline(svg, alt, classes="plot"):
     """The SVG element of a drawing of matplotlib's as a part of a page; ``alt`` says what it shows."""
     svg = re.sub(r"<!--.*?-->|\s+", " ", svg[svg.index("<svg") :], flags=re.S)
     prefix = f"s{hashlib.sha256(svg.encode()).hexdigest()[:6]}-"
-    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
-    svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}", svg)
-    svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: DECIMALS.sub(r"\1", m[0]), svg)
-    svg = svg.replace("xlink:href", "href").replace("stroke: #000000", "stroke: currentColor")
+    used = dict.fromkeys(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+    names = {name: f"{prefix}{i:x}" for i, name in enumerate(used)}
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'(url\(|href=")#([^")]+)', lambda m: f"{m[1]}#{names[m[2]]}", svg)
+    svg = compact(svg.replace("xlink:href", "href"))
+    svg = svg.replace("stroke: #000000", "stroke: currentColor")
     svg = svg.replace("#fefefe", "var(--pst-color-background, #fff)")
     size = re.match(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     if size:  # points to screen pixels
@@ -45,6 +58,55 @@ def inline(svg, alt, classes="plot"):
         svg = svg.replace("<svg", f'<svg width="{width:g}" height="{height:g}" style="{style}"', 1)
     alt = html.escape(alt, quote=True)
     return svg.replace("<svg", f'<svg role="img" aria-label="{alt}" class="{classes}"', 1)
+
+
+def compact(svg):
+    """The same drawing in about half as many letters: short coordinates, one style for what is alike, WebP for PNG."""
+    svg = re.sub(r' (?:x|y)="[^"]*"', lambda m: DECIMALS.sub(r"\1", m[0]), svg.replace("> <", "><"))
+    svg = SHIFT.sub(lambda m: DECIMALS.sub(r"\1", f' x="{m[1]}" y="{m[2]}"/>'), svg)
+    svg = PATH.sub(lambda m: f' d="{relative(m[1])}"', svg.replace(' y="0"/>', "/>"))
+    svg = CLIPPED.sub(lambda m: m[0].replace(f"</g>{m[1]}", ""), svg)
+    svg = ALIKE.sub(lambda m: f"<g{m[3]}>{m[0].replace(m[3], '')}</g>", svg)
+    return RASTER.sub(lambda m: webp(m[1]), svg)
+
+
+def relative(path):
+    """A path with absolute coordinates, each as the hundredths by which it differs from the last."""
+    x = y = start_x = start_y = 0
+    text, last = [], ""
+    for command, numbers in re.findall(r"([MLCQz])([^MLCQz]*)", path):
+        points = [round(100 * float(number)) for number in numbers.split()]
+        steps = [v - (y if i % 2 else x) for i, v in enumerate(points)]
+        if command != "z":
+            x, y = points[-2:]
+        if command == "M":
+            start_x, start_y = x, y
+        if command == "z":
+            x, y = start_x, start_y
+        letter = "" if command == last == "L" else command.lower()
+        words = [hundredths(step) for step in steps]
+        numbers = " ".join(words).replace(" -", "-")
+        text.append(letter or ("" if numbers.startswith("-") else " "))
+        text.append(numbers)
+        last = command
+    return re.sub(r"(\.\d+) (?=\.)", r"\1", "".join(text))
+
+
+@cache
+def hundredths(value):
+    word = f"{value / 100:.2f}".rstrip("0").rstrip(".")
+    return re.sub(r"^(-?)0\.", r"\1.", word)
+
+
+def webp(png):
+    """A picture within a drawing, in fewer bytes and with the same pixels."""
+    content = base64.b64decode(png)
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.save(smaller := io.BytesIO(), "webp", exact=True, **LOSSLESS)
+    kind, content = min(
+        ("png", content), ("webp", smaller.getvalue()), key=lambda pair: len(pair[1])
+    )
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 class Pictures(SphinxTransform):
@@ -68,12 +130,19 @@ class Pictures(SphinxTransform):
     def with_still(self, node, path):
         """The animation and its still: the picture of the same name beside it, or else its last frame."""
         moving, still, picture = node.deepcopy(), node.deepcopy(), path.with_suffix(".png")
+        folder = Path(self.app.outdir).parent / "jupyter_execute"
+        folder.mkdir(exist_ok=True)
+        with Image.open(path) as animation:
+            frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
+            times = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
         if not picture.exists():
-            picture = Path(self.app.outdir).parent / "jupyter_execute" / f"{path.stem}.still.png"
-            with Image.open(path) as animation:
-                animation.seek(animation.n_frames - 1)
-                animation.convert("RGB").save(picture, optimize=True)
-        still["uri"] = "/" + Path(os.path.relpath(picture, self.app.srcdir)).as_posix()
+            picture = folder / f"{path.stem}.still.png"
+            frames[-1].save(picture, optimize=True)
+        first, *rest = frames
+        smaller = folder / f"{path.stem}.webp"
+        first.save(smaller, save_all=True, append_images=rest, duration=times, loop=0, **LOSSLESS)
+        for picture_node, source in ((moving, smaller), (still, picture)):
+            picture_node["uri"] = "/" + Path(os.path.relpath(source, self.app.srcdir)).as_posix()
         still["classes"] = [*node["classes"], "still"]
         moving["classes"] = [*node["classes"], "moving"]
         return nodes.container("", moving, still, classes=["animation"])
