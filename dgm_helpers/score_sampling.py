@@ -204,11 +204,8 @@ def _starts(n, seed):
 def _walk(mixture, n, name, score, sigma, *, network, seed, noise=True):
     x, generator = _starts(n, seed)
     chain = {"step_size": STEP_RATIO * sigma**2, "steps": STEPS}
-    at_level = lambda x: score(x, _level(sigma, x))  # noqa: E731
-    if noise:
-        x = langevin(at_level, x, **chain, generator=generator)
-    else:
-        x = gradient_ascent(at_level, x, **chain)
+    walk = partial(langevin, generator=generator) if noise else gradient_ascent
+    x = walk(lambda x: score(x, _level(sigma, x)), x, **chain)
     labels = {"chain": "Langevin" if noise else "without noise", "score": name, "network": network}
     return labels | _worth(mixture, x, score, [sigma], seed)
 
