@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from . import evaluation, grading, handout, recipes, results, sprites
+from . import evaluation, grading, handout, recipes, results, score_sampling, sprites
 from .arguments import require_int, require_number, require_path
 from .networks import UNet
 from .samplers import clipped
@@ -148,6 +148,11 @@ def evaluate_copies(**options):
     print(f"wrote {evaluation.record_copies(**options)}")
 
 
+def evaluate_scores(**options):
+    """Record what chains on exact and on learned scores of the mixture are worth, level by level and annealed."""
+    print(f"wrote {score_sampling.record_scores(**options)}")
+
+
 def hand_out(out):
     """Write the homework as an nbgrader course, with a zip for the students."""
     labs = handout.load_labs()
@@ -238,6 +243,11 @@ def parser():
 
     add = command(measures, "copies", evaluate_copies, RECORDED)
     add("--steps", type=int, default=50, help="of deterministic DDIM")
+    add("--out", default=results.FOLDER, help="folder of the record")
+
+    add = command(measures, "scores", evaluate_scores, "seed threads")
+    add("--number", type=int, default=810_100_007, help="the student number of the mixture")
+    add("--n", type=int, default=1000, help="number of chains")
     add("--out", default=results.FOLDER, help="folder of the record")
 
     add = command(commands, "handout", hand_out)

@@ -58,6 +58,24 @@ def test_a_thousand_chains_keep_the_shares_of_their_starts_for_every_number(numb
     assert abs(share - names["basin"]) < 4.5 * error
 
 
+@pytest.mark.parametrize("number", NUMBERS[6:8])
+def test_walks_on_scores_of_noised_data_fail_in_two_ways_for_every_number(number, capsys):
+    names = run("c001", "c053", "c006", "c055", "c014", "c016", number=number)
+    mixture, threads = names["mixture"], torch.get_num_threads()
+    names["train_score"] = lambda points, sigma: [  # networks that have learned all
+        None,
+        lambda x: mixture.score(x.double(), sigma).float(),
+    ]
+    for cell in ("learned-1", "learned-3", "learned-6"):
+        exec(CELLS[cell].replace("step, 1000", "step, 300"), names)
+    torch.set_num_threads(threads)
+    off = {sigma: names["share"](x)[0] - names["truth"] for sigma, x in names["moved"].items()}
+    assert off[1.0] > 0.1 and abs(off[3.0]) < off[1.0] / 2
+    assert names["still"][7.0].var(0).max() < 1e-6  # a single mode
+    assert names["still"][1.0].var(0).max() > 10
+    assert capsys.readouterr().out.count("\nsigma ") == 3
+
+
 def by_integral(m, v, alpha):
     """As by_crossing_time, with the integral of 1/p over the whole way."""
     u = torch.linspace(-m, m, 20_001, dtype=torch.float64)
