@@ -32,7 +32,7 @@ endif
 
 # a worker for each core, at most four, each on one thread; a file's tests stay together, since a notebook's cells need each other
 test: .venv/installed
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 site: book
 	@.venv/bin/python tools/site.py
