@@ -123,6 +123,7 @@ def test_what_is_for_instructors_is_gone_and_nothing_points_to_it(edition):
     labels = student_edition.labels_of([text])
     for role, label in re.findall(r"\{(ref|eq|prf:ref)\}`(?:[^`<]* <)?([^`>]+)>?`", text):
         assert label in labels, (role, label)
+    assert not [name for name in student_edition.FOR_INSTRUCTORS if f"]({name}.md)" in text]
 
 
 def test_every_figure_that_a_page_takes_from_a_lab_is_still_there(edition):

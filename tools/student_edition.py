@@ -15,13 +15,14 @@ FOR_INSTRUCTORS = ("instructors", "rubrics")
 SOLUTION = re.compile(r"^(`{3,})\{solution\} .*?^\1\n+", re.M | re.S)
 BRIEF = re.compile(r"^(:{3,})\{admonition\} [^\n]*\bin brief\b.*?^\1\n+", re.M | re.S)
 GATE = re.compile(r"^```\{solution-(?:start|end)\}.*?^```$\n*", re.M | re.S)
+DOOR = re.compile(rf" ?\[[^\]]*\]\((?:{'|'.join(FOR_INSTRUCTORS)})\.md\)")
 LABEL = re.compile(r"^:label: (\S+)$|^\(([\w-]+)\)=$|^ *\$\$ \((\S+)\)$", re.M)
 HIDDEN = "# The code of this figure is left out: it answers an exercise."
 
 
 def student_page(text):
-    """A page without solutions and answers in brief."""
-    return BRIEF.sub("", SOLUTION.sub("", text))
+    """A page without solutions, answers in brief, and links to the pages for instructors."""
+    return DOOR.sub("", BRIEF.sub("", SOLUTION.sub("", text)))
 
 
 def student_lab(lab):
