@@ -229,7 +229,7 @@ def parser():
         help=text,
     )
     add("--steps", type=int, nargs="+", help="one row for each number of steps (default: 50)")
-    add("--proposals", help='early stopping: "pca", or a released or saved VAE')
+    add("--proposals", help='early stopping: "pca", "clusters", or a released or saved VAE')
     add("--stop-at", type=int, nargs="+", help="early stopping: one row for each timestep")
     add("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
     add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")

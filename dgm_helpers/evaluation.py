@@ -53,6 +53,7 @@ from .training import load_pretrained, load_tensors, save_tensors, weights_file
 
 REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; those of training have 0
 FLOOR_PAIRS = 10  # distances real against real
+CLUSTERS = {"pca": 1, "clusters": 30}  # of a class, in the Gaussian proposals of that name
 MOST = 10**6  # pictures of one seed
 
 
@@ -174,8 +175,9 @@ class Denoiser:
             no option of a sampler is theirs.
         steps : int, optional
             Network evaluations, 50 by default.
-        proposals : {"pca"}, str or Path, optional
-            Early stopping: the generator to start from, PCA-Gaussian or the name or file of a variational autoencoder.
+        proposals : {"pca", "clusters"}, str or Path, optional
+            Early stopping: the generator to start from, a PCA-Gaussian for each class or for each of 30 clusters of a
+            class, or the name or file of a variational autoencoder.
         stop_at : int, optional
             Early stopping: the timestep to start from; 0 leaves the proposals as they are, without steps.
         eps_scale : float, optional
@@ -205,7 +207,7 @@ class Denoiser:
         if stop_at is not None:
             options["stop_at"] = stop_at = require_int("stop_at", stop_at, 0, self.schedule.T)
             options |= {"proposals": str(proposals), "proposals_sha256": None}
-            if proposals != "pca":
+            if proposals not in CLUSTERS:
                 self._autoencoder(proposals)
                 options["proposals_sha256"] = sha256(weights_file(proposals))
         top = self.schedule.T if stop_at is None else stop_at
@@ -240,8 +242,8 @@ class Denoiser:
     def batch_drawer(self, recipe):
         """The function ``draw_batch(labels, generator)`` of a recipe: pictures in [−1, 1], float32 (B, 3, 16, 16)."""
         proposals = recipe["proposals"]
-        if proposals == "pca":
-            proposer = PCAGaussian(*self.train.tensors())
+        if proposals in CLUSTERS:
+            proposer = PCAGaussian(*self.train.tensors(), n_clusters=CLUSTERS[proposals])
         elif proposals is not None:
             proposer = self._autoencoder(proposals)
         options = {"steps": recipe["steps"], "spacing": recipe.get("spacing", "uniform")}

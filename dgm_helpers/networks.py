@@ -7,6 +7,7 @@ argument; only a compiled network trusts its caller.
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -296,7 +297,10 @@ class VAE(nn.Module):
 
 
 class PCAGaussian:
-    """A Gaussian for each class, fitted along the principal components of its pictures: the poorest generator.
+    """Gaussians along the principal components of training pictures: one for each class, or for each of its clusters.
+
+    A class is divided into clusters of similar pictures by k-means. A draw comes from one of the Gaussians of its
+    class, each as likely as it has pictures.
 
     Parameters
     ----------
@@ -305,36 +309,77 @@ class PCAGaussian:
     labels : int64 tensor (N,)
         The classes 0, 1, …, each of them present.
     n_components : int
-        Kept components of a class; fewer where the class has fewer.
+        Kept components of a Gaussian; fewer where it has fewer pictures.
+    n_clusters : int
+        Clusters of a class, at least 1; fewer where they would have fewer than eight pictures on the average. Those
+        with fewer than four are dissolved, lest a draw be a copy.
     """
 
-    def __init__(self, x, labels, n_components=64):
+    def __init__(self, x, labels, n_components=64, n_clusters=1):
         require_data("x", x, shape=("N", "C", "H", "W"))
         labels = require_labels(labels, len(x) - 1, len(x), x.device)
         n_components = require_int("n_components", n_components, 1)
-        self.shape, self.means, self.factors = x.shape[1:], [], []
+        n_clusters = require_int("n_clusters", n_clusters, 1)
+        self.shape, self.clusters = x.shape[1:], []
         for label, count in enumerate(labels.bincount().tolist() or [0]):
             if count < 2:
                 got = f"class {label} {count} times"
                 raise ValueError(f"labels must hold every class at least twice, got {got}")
             rows = x[labels == label].flatten(1).to(torch.promote_types(x.dtype, torch.float32))
-            mean = rows.mean(0)
-            _, spread, directions = torch.linalg.svd(rows - mean, full_matrices=False)
-            self.means.append(mean)
-            deviations = spread[:n_components, None] / math.sqrt(len(rows) - 1)
-            self.factors.append(deviations * directions[:n_components])
+            cluster = _clusters(rows, min(n_clusters, max(1, count // 8)))
+            self.clusters.append(
+                [_Gaussian(rows[cluster == k], n_components) for k in cluster.unique()]
+            )
 
     def sample(self, labels, *, generator):
         """Draw a picture (B, C, H, W), clipped to [−1, 1], for each of ``labels`` (B,), in at least float32."""
-        like = {"device": self.means[0].device, "dtype": self.means[0].dtype}
-        labels = require_labels(labels, len(self.means) - 1, device=like["device"])
-        require_generator(generator, like["device"])
-        z = torch.randn(len(labels), max(map(len, self.factors)), generator=generator, **like)
+        everything = [gaussian for clusters in self.clusters for gaussian in clusters]
+        mean = everything[0].mean
+        like = {"device": mean.device, "dtype": mean.dtype}
+        labels = require_labels(labels, len(self.clusters) - 1, device=mean.device)
+        require_generator(generator, mean.device)
+        most = max(len(gaussian.factor) for gaussian in everything)
+        z = torch.randn(len(labels), most, generator=generator, **like)
         x = torch.empty(len(labels), self.shape.numel(), **like)
-        for label, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
-            rows = labels == label
-            x[rows] = mean + z[rows, : len(factor)] @ factor
+        for label, clusters in enumerate(self.clusters):
+            rows = (labels == label).nonzero()[:, 0]
+            if len(rows) and len(clusters) > 1:
+                counts = torch.tensor([gaussian.count for gaussian in clusters], **like)
+                chosen = torch.multinomial(counts, len(rows), True, generator=generator)
+            else:
+                chosen = torch.zeros_like(rows)
+            for k, gaussian in enumerate(clusters):
+                drawn = rows[chosen == k]
+                x[drawn] = gaussian.mean + z[drawn, : len(gaussian.factor)] @ gaussian.factor
         return x.clamp(-1, 1).reshape(-1, *self.shape)
+
+
+class _Gaussian:
+    """Mean, and spread along the leading components, of the rows of ``x`` (N, D), and their ``count`` N."""
+
+    def __init__(self, x, n_components):
+        self.count, self.mean = len(x), x.mean(0)
+        _, spread, directions = torch.linalg.svd(x - self.mean, full_matrices=False)
+        deviations = spread[:n_components, None] / math.sqrt(len(x) - 1)
+        self.factor = deviations * directions[:n_components]
+
+
+def _clusters(x, n):
+    """The cluster of each row of ``x`` (N, D), of at most n, by k-means; those with fewer than four are dissolved."""
+    if n == 1:
+        return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    from scipy.cluster.vq import (
+        kmeans2,
+    )  # not at the top: the rest of the package need not wait for it
+
+    with warnings.catch_warnings(action="ignore"):  # of empty clusters
+        centers, _ = kmeans2(x.double().cpu().numpy(), n, iter=25, minit="++", rng=0)
+    counts, centers = torch.zeros(n, dtype=torch.int64), torch.from_numpy(centers).to(x)
+    while counts.min() < 4:
+        cluster = torch.cdist(x, centers).argmin(1)
+        counts = cluster.bincount(minlength=len(centers))
+        centers = centers[counts >= 4]
+    return cluster
 
 
 class Features(nn.Sequential):

@@ -640,7 +640,12 @@ OTHERS = {
     "VAE.sample": Call(VAE_.sample, of_drawn(labels=LABELS), ease=2),
     "PCAGaussian": Call(
         lambda **a: networks.PCAGaussian(**a).sample(LABELS * 0, generator=seeded(0)),
-        lambda dtype: {"x": pictures(n=4), "labels": torch.tensor([0, 1, 0, 1]), "n_components": 2},
+        lambda dtype: {
+            "x": pictures(n=4),
+            "labels": torch.tensor([0, 1, 0, 1]),
+            "n_components": 2,
+            "n_clusters": 2,
+        },
         ease=2,
     ),
     "PCAGaussian.sample": Call(PCA.sample, of_drawn(labels=LABELS), ease=2),

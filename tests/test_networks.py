@@ -326,6 +326,7 @@ def test_channels_are_three_multiples_of_8(channels, error):
         (ScoreMLP, "width"),
         (ScoreMLP, "depth"),
         (lambda n_components: PCAGaussian(*vae_batch(10), n_components), "n_components"),
+        (lambda n_clusters: PCAGaussian(*vae_batch(10), n_clusters=n_clusters), "n_clusters"),
     ],
 )
 def test_sizes_are_positive_ints(make, name):
@@ -554,7 +555,11 @@ def test_the_vae_s_bound_is_the_sum_of_its_two_terms_and_trains_every_weight():
 
 @pytest.mark.parametrize(
     "generator_of",
-    [lambda: VAE(latent=4, width=8), lambda: PCAGaussian(*vae_batch(20), n_components=3)],
+    [
+        lambda: VAE(latent=4, width=8),
+        lambda: PCAGaussian(*vae_batch(20), n_components=3),
+        lambda: PCAGaussian(*vae_batch(100), n_components=3, n_clusters=2),
+    ],
 )
 def test_cheap_generators_draw_pictures_and_repeat_with_their_seed(generator_of):
     generator, labels = generator_of(), torch.tensor([0, 4, 4])
@@ -587,7 +592,38 @@ def test_the_pca_gaussian_has_the_moments_of_its_class():
     y = fitted.sample(torch.ones(20_000, dtype=torch.int64), generator=g).flatten(1)
     torch.testing.assert_close(y.mean(0), (x + 0.2).flatten(1).mean(0), atol=0.01, rtol=0)
     torch.testing.assert_close(y.T.cov(), x.flatten(1).T.cov(), atol=0.002, rtol=0)
-    assert len(PCAGaussian(x, torch.zeros(500, dtype=torch.int64), n_components=1).factors[0]) == 1
+    assert len(PCAGaussian(x, torch.zeros(500, dtype=torch.int64), 1).clusters[0][0].factor) == 1
+
+
+def test_clusters_of_a_class_are_found_with_their_shares_and_spreads():
+    """One class of two heaps, 60 and 20 pictures, and one of a single heap."""
+    g = torch.Generator().manual_seed(0)
+    heaps = torch.tensor([-0.5, 0.5, 0.1]).repeat_interleave(torch.tensor([60, 20, 40]))
+    x = heaps[:, None, None, None] + 0.05 * torch.randn(120, 3, 4, 4, generator=g)
+    labels = (torch.arange(120) >= 80).long()
+    fitted = PCAGaussian(x, labels, n_clusters=2)
+    assert sorted(gaussian.count for gaussian in fitted.clusters[0]) == [20, 60]
+    assert sum(gaussian.count for gaussian in fitted.clusters[1]) == 40
+    y = fitted.sample(torch.zeros(8_000, dtype=torch.int64), generator=g).mean((1, 2, 3))
+    assert abs((y > 0).double().mean() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 8_000)
+    for low, high, rows in ((-1, 0, x[:60]), (0, 1, x[60:80])):
+        drawn, means = y[(low < y) & (y < high)], rows.mean((1, 2, 3))
+        assert abs(drawn.mean() - means.mean()) < 4 * drawn.std() / math.sqrt(len(drawn))
+        assert abs(drawn.std() / means.std() - 1) < 0.1
+
+
+def test_no_cluster_is_so_small_that_a_draw_would_be_a_copy():
+    """Far from eighty pictures lie two more; and a class in which all pictures are the same has one Gaussian."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.cat([0.1 * torch.rand(80, 3, 4, 4, generator=g), torch.ones(2, 3, 4, 4)])
+    for pictures in (x, torch.zeros(82, 3, 4, 4)):
+        (clusters,) = PCAGaussian(
+            pictures, torch.zeros(82, dtype=torch.int64), n_clusters=9
+        ).clusters
+        assert min(gaussian.count for gaussian in clusters) >= 4
+        assert sum(gaussian.count for gaussian in clusters) == 82
+    (clusters,) = PCAGaussian(x[:15], torch.zeros(15, dtype=torch.int64), n_clusters=9).clusters
+    assert len(clusters) == 1
 
 
 def test_the_classifier_s_logits_are_linear_in_its_features():

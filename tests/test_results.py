@@ -203,6 +203,7 @@ RECIPE = {"sampler": "ddim", "steps": 20, "proposals": None, "stop_at": None, "e
         ({**RECIPE, "eps_scale": 1.005}, "scaled-1.005-ddim-20"),
         ({**RECIPE, "guidance": 2.0, "sampler": "multistep"}, "guided-2-multistep-20"),
         ({**RECIPE, "proposals": "pca", "stop_at": 0, "steps": 0}, "es-pca-0"),
+        ({**RECIPE, "proposals": "clusters", "stop_at": 200}, "es-clusters-200-ddim-20"),
         (
             {
                 **RECIPE,
