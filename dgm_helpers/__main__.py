@@ -229,7 +229,7 @@ def parser():
         help=text,
     )
     add("--steps", type=int, nargs="+", help="one row for each number of steps (default: 50)")
-    add("--proposals", help='early stopping: "pca", "clusters", or a released or saved VAE')
+    add("--proposals", help=PROPOSALS)
     add("--stop-at", type=int, nargs="+", help="early stopping: one row for each timestep")
     add("--eps-scale", type=float, help="epsilon scaling: divide the noise estimate by this")
     add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
@@ -243,6 +243,8 @@ def parser():
 
     add = command(measures, "copies", evaluate_copies, RECORDED)
     add("--steps", type=int, default=50, help="of deterministic DDIM")
+    add("--proposals", help=PROPOSALS)
+    add("--stop-at", type=int, help="early stopping: the timestep")
     add("--out", default=results.FOLDER, help="folder of the record")
 
     add = command(measures, "scores", evaluate_scores, "seed threads")
@@ -261,6 +263,7 @@ def parser():
     return top
 
 
+PROPOSALS = 'early stopping: "pca", "clusters", or a released or saved VAE'
 RECORDED = "weights cache n batch seed threads compile pictures"
 SHARED = {  # arguments of several commands
     "source": {"default": "generated", "help": "generated, dawnlike, original or a folder"},

@@ -691,6 +691,8 @@ def record_copies(
     weights="sprites-generated",
     *,
     steps=50,
+    proposals=None,
+    stop_at=None,
     n=2000,
     batch=100,
     seed=0,
@@ -701,12 +703,13 @@ def record_copies(
 ):
     """Record how far DDIM samples and held-out pictures lie from the nearest picture of the training; returns the path.
 
-    Arguments as in :func:`record_distances`, with one number of ``steps``.
+    Arguments as in :func:`record_distances`, with one number of ``steps`` and at most one ``stop_at``.
     """
     n, batch = require_counts(n, batch, 1)
     made_with, start = results.provenance(), time.perf_counter()
     denoiser = Denoiser(weights, cache=cache, compiled=compiled)
-    recipe = denoiser.recipe("ddim", steps=steps, batch=batch, seed=seed)
+    early = {"proposals": proposals, "stop_at": stop_at}
+    recipe = denoiser.recipe("ddim", steps=steps, **early, batch=batch, seed=seed)
     for folder in (out, pictures):
         results.writable(folder)
     samples, _ = denoiser.pictures(recipe, n, pictures)
@@ -714,4 +717,6 @@ def record_copies(
     summary |= {"weights_sha256": denoiser.weights_sha256, "data_sha256": denoiser.data.sha256}
     summary |= nearest_training_pictures(samples, denoiser.shown, denoiser.held_out)
     summary["seconds"] = time.perf_counter() - start
-    return results.record(f"copies-{denoiser.name}", summary, made_with=made_with, folder=out)
+    row = "" if proposals is None else f"-{results.row_name(recipe)}"
+    name = f"copies-{denoiser.name}{row}"
+    return results.record(name, summary, made_with=made_with, folder=out)

@@ -469,6 +469,16 @@ def test_the_nearest_training_picture(tmp_path, weights):
     assert np.allclose(sorted(record["samples"]), evaluation.nearest(pictures, train)[0], atol=1e-4)
 
 
+def test_copies_of_early_stopping_have_a_record_of_their_own(tmp_path, weights):
+    run = {"weights": weights, "n": 4, "batch": 2, "pictures": tmp_path, "out": tmp_path}
+    with pytest.raises(ValueError, match="proposals and stop_at must be given together"):
+        evaluation.record_copies(**run, proposals="clusters")
+    path = evaluation.record_copies(**run, steps=1, proposals="clusters", stop_at=1)
+    assert path.name == "copies-net-es-clusters-1-ddim-1.json"
+    record = results.load(path.stem, tmp_path)
+    assert record["recipe"]["proposals"] == "clusters" and len(record["samples"]) == 4
+
+
 def test_a_recorded_row_is_found_again():
     record = results.load_row("ddim-10", 2000)
     denoiser = evaluation.Denoiser("sprites-generated")
