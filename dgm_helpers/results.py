@@ -275,8 +275,8 @@ def row_table(rows):
                 if floor
                 else f"{distance:.3g} ({low:.3g}–{high:.3g})"
             )
-        recipe, seconds = row.get("recipe") or {}, row.get("seconds_per_picture", 0)
-        calls = recipe["steps"] * (1 + ("guidance" in recipe)) if "steps" in recipe else ""
+        seconds = row.get("seconds_per_picture", 0)
+        calls = evaluations(row) if "steps" in (row.get("recipe") or {}) else ""
         lines.append([title, calls, f"{1000 * seconds:.0f}" if seconds else "", *cells])
     return table(["", "evaluations", "ms", *KINDS.values()], lines)
 
@@ -407,3 +407,48 @@ def compare_rows(one, other, floor, comparisons=1):
 def verdict(one, other, n, comparisons=1):
     """:func:`compare_rows` of two recorded rows of the generated set, given by name, at n pictures a side."""
     return compare_rows(*(load_row(row, n) for row in (one, other, "real")), comparisons)
+
+
+def evaluations(row):
+    """The network evaluations that a picture of a recorded row cost; 0 for proposals and for real pictures."""
+    _features("row", row)
+    recipe = row.get("recipe") or {}
+    return recipe.get("steps", 0) * (1 + ("guidance" in recipe))
+
+
+def fewest_evaluations(rows, target, floor, comparisons=1):
+    """For each feature set the cheapest of the ``rows`` that is as good as ``target``.
+
+    That is the one with the fewest network evaluations from which on, with as many or more, no row has the target
+    :func:`closer` to the real pictures.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of one sampler with different numbers of evaluations, from :func:`load_row`.
+    target, floor : dict
+        The row to be as good as, and the row "real".
+    comparisons : int
+        As in :func:`closer`.
+
+    Returns
+    -------
+    dict
+        For each feature set one of the rows, or None if the one with the most evaluations is behind.
+
+    Raises
+    ------
+    ValueError
+        As :func:`compare_rows`.
+    """
+    if not isinstance(rows, (list, tuple)) or not rows:
+        raise TypeError(f"rows must be a list of rows, got {described(rows)}")
+    for row in rows:
+        _features("rows", row)
+    found = dict.fromkeys(_features("floor", floor))
+    behind = set()
+    for row in sorted(rows, key=evaluations, reverse=True):
+        said = compare_rows(row, target, floor, comparisons)
+        behind |= {kind for kind in found if said[kind] == target["row"]}
+        found |= {kind: row for kind in found if kind not in behind}
+    return found

@@ -424,3 +424,24 @@ def test_two_rows_are_ordered_only_where_every_feature_set_orders_them():
     assert results.verdict(*recorded, 2000) == expected
     assert results.verdict(*recorded, 2000, 400) == {**expected, "classifier": None, "all": None}
     assert compare_rows(*(load_row(name, 2000) for name in (*recorded, "real"))) == expected
+
+
+def test_the_cheapest_row_that_is_as_good():
+    """Of four rows the third is behind in the second set only, and the first, by luck, in none but the first."""
+    floor, target = row("real", 0.1, 0.1), row("target", 5, 5)
+
+    def steps(n, *distances):
+        return {**row(f"steps-{n}", *distances), "recipe": {"steps": n}}
+
+    rows = [steps(10, 9, 5), steps(40, 5, 5), steps(20, 5, 9), steps(80, 5.5, 5.5)]
+    found = results.fewest_evaluations(rows, target, floor)
+    assert {kind: best["row"] for kind, best in found.items()} == {
+        "classifier": "steps-20",
+        "pca": "steps-40",
+    }
+    assert results.fewest_evaluations([steps(80, 9, 5)], target, floor)["classifier"] is None
+    guided = {**rows[0], "recipe": {"steps": 10, "guidance": 2.0}}
+    assert [results.evaluations(r) for r in (rows[1], guided, floor)] == [40, 20, 0]
+    for wrong in ([], target, ["steps-10"]):
+        with pytest.raises(TypeError, match="rows must be a"):
+            results.fewest_evaluations(wrong, target, floor)
