@@ -13,7 +13,7 @@ from dgm_helpers.fid import fid_at_infinity, kid
 COUNTS = {10_000: (10, 20, 50, 100), 2000: (10, 20, 50, 100, 1000)}
 
 
-SIGNS = 400  # in the tables of labs 6 and 7
+SIGNS = 800  # in the tables of labs 6 and 7
 
 
 @pytest.mark.parametrize("other", ["ddpm-10", "ddim-20"])
@@ -38,7 +38,7 @@ def test_the_feature_sets_contradict_each_other():
     for steps in (20, 50):
         ahead = results.verdict(f"ddpm-{steps}", f"ddim-{steps}", 10_000, SIGNS)
         assert ahead["imagenet"] == f"ddim-{steps}" and ahead["classifier"] is None
-        assert ahead["pca"] == (f"ddpm-{steps}" if steps == 50 else None)
+        assert ahead["pca"] is None
 
 
 def test_the_samplers_of_lab_5_are_told_apart_by_the_classifier_and_only_one_by_one():

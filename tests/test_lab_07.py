@@ -18,7 +18,7 @@ SCHEDULE = NoiseSchedule.linear()
 
 def signs(one, other, n=2000):
     """For each feature set: + if the row one is closer to the data, - if the other is, . if that cannot be said."""
-    said = results.verdict(one, other, n, 400)
+    said = results.verdict(one, other, n, 800)
     return "".join({one: "+", other: "-", None: "."}[said[kind]] for kind in results.KINDS)
 
 

@@ -1,6 +1,9 @@
 """A light book: only those parts of MathJax and of the theme are served that its pages use."""
 
+import re
 from pathlib import Path
+
+import tinycss2
 
 # what mathjax3_config in _config.yml loads, and the fonts of its output
 MATHJAX = (
@@ -25,6 +28,7 @@ UNUSED = (
     "cover.png",
     "samples.png",
 )
+STYLES = ("styles/bootstrap.css", "styles/pydata-sphinx-theme.css", "sphinx-design.min.css")
 
 
 def load_parts(app, config):
@@ -55,8 +59,44 @@ def remove_unused(app, exception):
             folder.rmdir()
 
 
+def used_rules(css, words):
+    """The rules of a style sheet that can apply where no class has a name that is not among the ``words``."""
+    kept = []
+    for rule in tinycss2.parse_stylesheet(css, skip_whitespace=True):
+        text = rule.serialize()
+        if rule.type == "comment" and not rule.value.startswith("!"):  # no licence
+            continue
+        if rule.type == "qualified-rule":
+            selectors = re.sub(r":not\([^)]*\)", "", tinycss2.serialize(rule.prelude)).split(",")
+            classes = (re.findall(r"\.(-?[a-zA-Z_][\w-]*)", selector) for selector in selectors)
+            if not any(words.issuperset(names) for names in classes):
+                continue
+        if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
+            inner = used_rules(tinycss2.serialize(rule.content), words)
+            if not inner:
+                continue
+            text = f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inner}}}"
+        kept.append(text)
+    return "\n".join(kept)
+
+
+def prune_styles(app, exception):
+    """The style sheets of Bootstrap and of what stands on it have thousands of classes; the book uses a tenth."""
+    if exception or app.builder.format != "html":
+        return
+    out, words = Path(app.outdir), set()
+    for path in (*out.rglob("*.html"), *(out / "_static").rglob("*.js")):
+        text = path.read_text(encoding="utf-8")
+        for part in re.findall(r'class="([^"]*)"', text) if path.suffix == ".html" else [text]:
+            words.update(re.findall(r"[\w-]+", part))
+    for name in STYLES:
+        sheet = out / "_static" / name
+        sheet.write_text(used_rules(sheet.read_text(encoding="utf-8"), words), encoding="utf-8")
+
+
 def setup(app):
     app.connect("config-inited", load_parts)
     app.connect("html-page-context", drop_thebe_style, priority=900)
     app.connect("build-finished", remove_unused, priority=900)
+    app.connect("build-finished", prune_styles, priority=910)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
