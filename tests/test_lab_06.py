@@ -13,7 +13,7 @@ from dgm_helpers.fid import fid_at_infinity, kid
 COUNTS = {10_000: (10, 20, 50, 100), 2000: (10, 20, 50, 100, 1000)}
 
 
-SIGNS = 800  # in the tables of labs 6 and 7
+SIGNS = 1000  # in the tables of labs 6 and 7
 
 
 @pytest.mark.parametrize("other", ["ddpm-10", "ddim-20"])
@@ -39,6 +39,20 @@ def test_the_feature_sets_contradict_each_other():
         ahead = results.verdict(f"ddpm-{steps}", f"ddim-{steps}", 10_000, SIGNS)
         assert ahead["imagenet"] == f"ddim-{steps}" and ahead["classifier"] is None
         assert ahead["pca"] is None
+
+
+def test_guidance_gains_nothing_and_a_large_scale_loses():
+    plain = "ddim-20"
+    assert set(results.verdict("guided-2-ddim-20", plain, 2000, SIGNS).values()) == {None}
+    said = results.verdict("guided-4-ddim-20", plain, 2000, SIGNS)
+    assert said == {"classifier": None, "imagenet": plain, "pca": plain, "all": None}
+
+
+def test_quadratic_steps_are_ahead_of_as_many_uniform_ones_in_one_set():
+    for n in (2000, 10_000):
+        said = results.verdict("quadratic-ddim-20", "ddim-20", n, SIGNS)
+        ahead = "quadratic-ddim-20"
+        assert said == {"classifier": None, "imagenet": ahead, "pca": None, "all": None}
 
 
 def test_the_samplers_of_lab_5_are_told_apart_by_the_classifier_and_only_one_by_one():

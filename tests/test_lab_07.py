@@ -1,6 +1,9 @@
 """What lab 7 says in words about the recorded rows holds for the records, and two of its closed forms."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,42 +11,69 @@ import torch
 from dgm_helpers import results
 from dgm_helpers.arguments import seeded
 from dgm_helpers.bound import elbo_terms, gaussian_kl, reverse_variances
+from dgm_helpers.evaluation import copying
 from dgm_helpers.mixtures import GaussianMixture
 from dgm_helpers.samplers import epsilon_scaled, sample_ddim, sample_es_ddpm
 from dgm_helpers.schedules import NoiseSchedule, timesteps
 
+ROOT = Path(__file__).parent.parent
 STOPS = (50, 100, 150, 200, 300, 400, 600, 1000)
 SCHEDULE = NoiseSchedule.linear()
 
 
 def signs(one, other, n=2000):
     """For each feature set: + if the row one is closer to the data, - if the other is, . if that cannot be said."""
-    said = results.verdict(one, other, n, 800)
+    said = results.verdict(one, other, n, 1000)
     return "".join({one: "+", other: "-", None: "."}[said[kind]] for kind in results.KINDS)
 
 
-def rows(n):
-    found = results.load_rows(n)
-    early = [name for name in found if name.startswith("es-")]
-    plain = [name for name in found if name.startswith(("ddpm-", "ddim-"))]
-    return early, plain
+def test_from_a_weak_generator_early_stopping_is_ahead_of_badly_placed_steps_only():
+    for proposer in ("vae", "pca"):
+        for stop in STOPS:
+            assert "+" not in signs(f"es-{proposer}-{stop}-ddim-20", "quadratic-ddim-20")
+    for row in ("es-vae-600-ddim-20", "es-pca-600-ddim-20"):
+        assert signs(row, "quadratic-ddim-20", 10_000) == ".-+"
 
 
-def test_early_stopping_is_ahead_in_all_sets_of_no_plain_sampler():
-    ahead = [
-        (one, other, n)
-        for n in (2000, 10_000)
-        for one in rows(n)[0]
-        for other in rows(n)[1]
-        if signs(one, other, n) == "+++" and results.load_row(one, n)["recipe"]["steps"] == 20
-    ]
-    assert ahead == []
+def test_from_the_clusters_it_is_ahead_of_well_placed_steps_too():
+    assert signs("es-clusters-200-ddim-20", "ddim-20") == "+++"
+    for steps in (10, 20):
+        assert signs(f"es-clusters-200-ddim-{steps}", "quadratic-ddim-20") == "+.+"
+        assert signs(f"es-clusters-200-ddim-{steps}", "ddpm-1000") == "..."
+    for stop in (100, 200):
+        for steps in (50, 100):
+            assert signs(f"es-clusters-{stop}-ddim-20", f"ddim-{steps}", 10_000) == "+++"
+    assert signs("es-clusters-100-ddim-10", "quadratic-ddim-20", 10_000) == "+.+"
+    assert signs("es-clusters-200-ddim-10", "quadratic-ddim-20", 10_000) == "+-+"
+    for stop in (100, 200, 400):
+        said = signs(f"es-clusters-{stop}-ddim-20", "quadratic-ddim-20")
+        assert "+" in said and "-" not in said
+    assert signs("es-clusters-600-ddim-20", "quadratic-ddim-20")[1] == "-"
+    for stop in (100, 200):
+        assert signs(f"es-clusters-{stop}-ddim-20", f"es-pca-{stop}-ddim-20") == ".++"
 
 
-def test_no_row_has_steps_of_another_spacing():
-    for n in (2000, 10_000):
-        for row in results.load_rows(n).values():
-            assert (row["recipe"] or {}).get("spacing", "uniform") == "uniform"
+def test_the_clusters_alone_are_not_enough():
+    for rival in ("quadratic-ddim-20", "ddim-100", "ddpm-100", "ddpm-1000"):
+        assert signs("es-clusters-0", rival)[1] == "-"
+
+
+def test_the_clusters_hand_out_no_copies():
+    for stop in (100, 200):
+        record = results.load(f"copies-sprites-generated-es-clusters-{stop}-ddim-20")
+        share, below = copying(*(torch.tensor(record[key]) for key in ("samples", "held_out")))
+        assert share < 0.5 and below < 0.05
+
+
+def test_the_labs_compare_no_more_often_than_they_say():
+    """Three signs in a cell of their tables, and three for each row that a price was asked of."""
+    count = 0
+    for name in ("06_fid", "07_early_stopping"):
+        lab = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        outputs = [output for cell in lab["cells"] for output in cell.get("outputs", ())]
+        tables = ["".join(o.get("data", {}).get("text/markdown", "")) for o in outputs]
+        count += sum(3 * len(re.findall(r"`[+.-]{3}`", table)) for table in tables)
+    assert 500 < count + 3 * 40 <= 1000
 
 
 def test_a_stop_that_is_too_small_spoils_the_result():
@@ -55,6 +85,7 @@ def test_at_the_last_timestep_nothing_can_be_told_from_the_plain_sampler():
     for way in ("ddim-20", "ddpm-50"):
         for proposer in ("vae", "pca"):
             assert signs(f"es-{proposer}-1000-{way}", way) == "..."
+    assert signs("es-clusters-1000-ddim-20", "ddim-20") == "..."
 
 
 def test_in_between_early_stopping_is_ahead_of_uniform_ddim_for_one_set_and_behind_for_none():
@@ -75,15 +106,22 @@ def test_with_more_evaluations_less_is_won():
     for proposer in ("vae", "pca"):
         for stop in STOPS:
             assert "+" not in signs(f"es-{proposer}-{stop}-ddpm-50", "ddpm-50")[::2]
-    for row in rows(10_000)[0]:
+    for row in ("es-vae-600-ddim-20", "es-pca-400-ddim-20", "es-pca-600-ddim-20"):
         assert "+" not in signs(row, "ddpm-100", 10_000)
 
 
 @pytest.mark.parametrize("stop", (50, 100, 200))
-def test_the_published_algorithm_loses(stop):
+def test_from_the_vae_the_published_algorithm_loses(stop):
     for sampler in ("ddpm", "ddim"):
         said = signs(f"es-vae-{stop}-ddpm-{stop}", f"{sampler}-{min(stop, 100)}")
         assert said in ("-.-", "---") if stop < 200 else "+" not in said and "-" in said
+
+
+def test_from_the_clusters_the_published_algorithm_is_behind_nothing():
+    for rival in ("ddpm-100", "ddpm-1000", "ddim-100", "quadratic-ddim-100"):
+        assert "-" not in signs("es-clusters-50-ddpm-50", rival)
+        ahead = "+.+" if rival.endswith("ddim-100") else "..."
+        assert signs("es-clusters-100-ddpm-100", rival) == ahead
 
 
 @pytest.mark.parametrize("way", ("ddim-20", "ddpm-50"))
