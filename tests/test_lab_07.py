@@ -40,6 +40,12 @@ def test_from_the_clusters_it_is_ahead_of_well_placed_steps_too():
     for steps in (10, 20):
         assert signs(f"es-clusters-200-ddim-{steps}", "quadratic-ddim-20") == "+.+"
         assert signs(f"es-clusters-200-ddim-{steps}", "ddpm-1000") == "..."
+    one, other = (
+        results.load_row(row, 2000)["features"]["imagenet"]
+        for row in ("es-clusters-200-ddim-20", "ddpm-1000")
+    )
+    error = math.hypot(one["kid_standard_error"], other["kid_standard_error"])
+    assert other["kid"] - one["kid"] > 5 * error
     for stop in (100, 200):
         for steps in (50, 100):
             assert signs(f"es-clusters-{stop}-ddim-20", f"ddim-{steps}", 10_000) == "+++"
@@ -53,7 +59,14 @@ def test_from_the_clusters_it_is_ahead_of_well_placed_steps_too():
         assert signs(f"es-clusters-{stop}-ddim-20", f"es-pca-{stop}-ddim-20") == ".++"
 
 
-def test_the_clusters_alone_are_not_enough():
+def test_the_clusters_alone_are_the_best_of_the_generators_and_not_enough():
+    for kind in results.KINDS:
+        distances = [
+            results.estimate(results.load_row(f"es-{g}-0", 2000), kind)[0]
+            for g in ("clusters", "vae", "pca")
+        ]
+        assert min(distances) == distances[0]
+    assert signs("es-clusters-0", "ddim-20") == "..."
     for rival in ("quadratic-ddim-20", "ddim-100", "ddpm-100", "ddpm-1000"):
         assert signs("es-clusters-0", rival)[1] == "-"
 
@@ -135,7 +148,7 @@ def test_scaling_makes_no_difference_that_can_be_told():
     for steps in (20, 50, 100):
         plain, scaled = f"ddim-{steps}", f"scaled-1.005-ddim-{steps}"
         assert signs(scaled, plain) == "..."
-        for kind in ("classifier", "pca"):
+        for kind in results.KINDS:
             distances = [
                 results.load_row(row, 2000)["features"][kind]["fid"] for row in (plain, scaled)
             ]
