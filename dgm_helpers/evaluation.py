@@ -53,6 +53,7 @@ from .training import load_pretrained, load_tensors, save_tensors, weights_file
 
 REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; those of training have 0
 FLOOR_PAIRS = 10  # distances real against real
+CLASSIFIED = ("generated", "dawnlike")  # sources with a released classifier
 CLUSTERS = {"pca": 1, "clusters": 30}  # of a class, in the Gaussian proposals of that name
 MOST = 10**6  # pictures of one seed
 
@@ -327,12 +328,30 @@ class Denoiser:
         return images[rows], labels[rows]
 
     def feature_sets(self):
-        """The features of the distances, by name; a classifier is released for the generated set only."""
+        """The features of the distances, by name; those of a classifier where one is released for the set."""
         x, _ = self.train.tensors()
         features = {"imagenet": imagenet_features(), "pca": pca_features(x, 64)}
-        if self.data.source == "generated":
-            features = {"classifier": load_pretrained("classifier-generated").features, **features}
-        return features
+        classifier = self.classifier()
+        return features if classifier is None else {"classifier": classifier.features, **features}
+
+    def classifier(self):
+        """The released classifier of the data's classes, or None."""
+        if self.data.source not in CLASSIFIED:
+            return None
+        return load_pretrained(f"classifier-{self.data.source}")
+
+    def in_class(self, recipe, pictures):
+        """The share of a recipe's pictures that the classifier puts into the class asked for, or None without one."""
+        classifier = self.classifier()
+        if classifier is None or recipe["sampler"] == "train":
+            return None
+        labels, wanted = self.train.tensors()[1], []
+        for i in range(len(pictures) // recipe["batch"]):
+            generator = seeded(part_seed(recipe["seed"], i))
+            wanted.append(labels[_rows_of_labels(len(labels), recipe["batch"], generator)])
+        with torch.no_grad():
+            found = classifier(sprites.to_tensor(pictures)).argmax(1)
+        return (found == torch.cat(wanted)).double().mean().item()
 
 
 def draw_pictures(draw_batch, labels, recipe, *, n, folder):
@@ -646,6 +665,7 @@ def _record_distances(denoiser, recipes, n, seed, real, folder, out):
             fake, summary["seconds_per_picture"] = denoiser.pictures(recipe, n, folder)
             summary["pictures_sha256"] = hashlib.sha256(fake.tobytes()).hexdigest()
             found = measure(real[:n], fake, features, seed=seed)
+            summary["in_class"] = denoiser.in_class(recipe, fake)
         summary |= {"features": found, "seconds": time.perf_counter() - start}
         yield results.record(name, summary, made_with=made_with, folder=out), True
 

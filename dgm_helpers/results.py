@@ -191,13 +191,13 @@ def row_record(row, n, source="generated"):
     return f"{Path(source).name}-{row}-{n}"
 
 
-def load_row(row, n):
-    """The record of a row of the generated set, such as "ddim-20" or "real", at n pictures a side."""
-    return load(row_record(row, require_int("n", n, 2)), FOLDER / "fid")
+def load_row(row, n, source="generated"):
+    """The record of a row of a source, such as "ddim-20" or "real", at n pictures a side."""
+    return load(row_record(row, require_int("n", n, 2), source), FOLDER / "fid")
 
 
-def load_rows(n):
-    """All rows of the generated set at n pictures a side, a dictionary from row to record; the noise floor is first."""
+def load_rows(n, source="generated"):
+    """All rows of a source at n pictures a side, a dictionary from row to record; the noise floor is first."""
 
     def order(record):
         recipe = record["recipe"] or {}
@@ -216,7 +216,8 @@ def load_rows(n):
 
     folder = FOLDER / "fid"
     records = [
-        load(name, folder) for name in names(row_record("*", require_int("n", n, 2)), folder)
+        load(name, folder)
+        for name in names(row_record("*", require_int("n", n, 2), source), folder)
     ]
     return {record["row"]: record for record in sorted(records, key=order)}
 

@@ -101,6 +101,7 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
     for found in floor["features"].values():
         assert (found["pairs"], found["disjoint"]) == (10, 10)
     assert {found["splits"] for found in first["features"].values()} == {50}
+    assert 0 <= first["in_class"] <= 1 and "in_class" not in floor
 
 
 @pytest.mark.parametrize(
@@ -516,9 +517,9 @@ def test_every_row_says_what_it_was_made_of():
             "features",
             "provenance",
         } <= record.keys()
-        assert record["weights_sha256"] == evaluation.sha256(
-            evaluation.weights_file("sprites-generated")
-        )
+        source = name.partition("-")[0]
+        weights = evaluation.weights_file(f"sprites-{source}")
+        assert record["weights_sha256"] == evaluation.sha256(weights)
         for values in record["features"].values():
             assert values["fid"] >= 0 and (
                 "spread" in values or values["low"] <= values["fid"] <= values["high"]
@@ -526,12 +527,38 @@ def test_every_row_says_what_it_was_made_of():
 
 
 @pytest.mark.parametrize(
-    "name", ["vae-generated", "classifier-generated", "distinct-100", "distinct-3576"]
+    "name",
+    [
+        "vae-generated",
+        "classifier-generated",
+        "classifier-dawnlike",
+        "distinct-100",
+        "distinct-3576",
+    ],
 )
 def test_released_networks_of_the_evaluation_are_those_of_their_records(name):
     record = results.load(f"train-{name}")
     assert evaluation.sha256(evaluation.weights_file(name)) == record["weights_sha256"]
     assert load_pretrained(name).info["settings"] == record["settings"]
+
+
+def test_the_share_in_class_is_that_of_the_labels_that_were_asked_for():
+    """The training pictures themselves, in the order of the labels of a recipe's batches, and in another."""
+    denoiser = evaluation.Denoiser()
+    recipe = denoiser.recipe("ddim", batch=50)
+    rows = [torch.randint(3576, (50,), generator=seeded(i)) for i in range(4)]
+    pictures = denoiser.train.images[torch.cat(rows)]
+    assert denoiser.in_class(recipe, pictures) > 0.95
+    assert denoiser.in_class(recipe, pictures[::-1].copy()) < 0.6
+    assert denoiser.in_class(denoiser.recipe("train"), pictures) is None
+
+
+@pytest.mark.parametrize("source", evaluation.CLASSIFIED)
+def test_a_classifier_is_released_for_each_source_that_says_so(source):
+    settings = load_pretrained(f"classifier-{source}").info["settings"]
+    assert (settings["source"], settings["split"]) == (source, "group")
+    record = results.load(f"train-classifier-{source}")
+    assert record["history"][-1]["ema_held_out_accuracy"] > 0.8
 
 
 def test_the_classifier_s_recorded_accuracy():
