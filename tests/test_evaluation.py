@@ -558,7 +558,7 @@ def test_a_classifier_is_released_for_each_source_that_says_so(source):
     settings = load_pretrained(f"classifier-{source}").info["settings"]
     assert (settings["source"], settings["split"]) == (source, "group")
     record = results.load(f"train-classifier-{source}")
-    assert record["history"][-1]["ema_held_out_accuracy"] > 0.8
+    assert record["history"][-1]["ema_held_out_accuracy"] > 0.75
 
 
 def test_the_classifier_s_recorded_accuracy():
