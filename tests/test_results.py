@@ -224,8 +224,9 @@ def test_the_recorded_rows_have_the_names_of_their_recipes():
     for name in results.names(folder=folder):
         record = results.load(name, folder)
         assert record["row"] == results.row_name(record["recipe"])
-        assert name == results.row_record(record["row"], record["n"], "generated")
-        assert load_row(record["row"], record["n"]) == record
+        source = name.partition("-")[0]
+        assert name == results.row_record(record["row"], record["n"], source)
+        assert load_row(record["row"], record["n"], source) == record
     assert results.row_record("ddim-20", 2000, "/data/my sprites") == "my sprites-ddim-20-2000"
 
 
@@ -424,6 +425,19 @@ def test_two_rows_are_ordered_only_where_every_feature_set_orders_them():
     assert results.verdict(*recorded, 2000) == expected
     assert results.verdict(*recorded, 2000, 400) == {**expected, "classifier": None, "all": None}
     assert compare_rows(*(load_row(name, 2000) for name in (*recorded, "real"))) == expected
+
+
+def test_on_dawnlike_no_distance_tells_two_samplers_apart_but_the_classifier_sees_ddpm_ahead():
+    rows = results.load_rows(200, "dawnlike")
+    samplers = [row for name, row in rows.items() if name not in ("real", "train")]
+    assert len(samplers) >= 6
+    for i, one in enumerate(samplers):
+        for other in samplers[:i]:
+            assert set(compare_rows(one, other, rows["real"]).values()) == {None}
+    for steps in (50, 100):
+        one, other = (rows[f"{sampler}-{steps}"]["in_class"] for sampler in ("ddpm", "ddim"))
+        error = math.sqrt((one * (1 - one) + other * (1 - other)) / 200)
+        assert 1.5 < (one - other) / error < 3
 
 
 def test_the_cheapest_row_that_is_as_good():
