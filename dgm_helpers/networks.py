@@ -368,13 +368,11 @@ def _clusters(x, n):
     """The cluster of each row of ``x`` (N, D), of at most n, by k-means; those with fewer than four are dissolved."""
     if n == 1:
         return torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    from scipy.cluster.vq import (
-        kmeans2,
-    )  # not at the top: the rest of the package need not wait for it
+    from scipy.cluster.vq import kmeans2  # not at the top: the rest need not wait for it
 
     with warnings.catch_warnings(action="ignore"):  # of empty clusters
         centers, _ = kmeans2(x.double().cpu().numpy(), n, iter=25, minit="++", rng=0)
-    counts, centers = torch.zeros(n, dtype=torch.int64), torch.from_numpy(centers).to(x)
+    centers, counts = torch.from_numpy(centers).to(x), torch.zeros(n, device=x.device)
     while counts.min() < 4:
         cluster = torch.cdist(x, centers).argmin(1)
         counts = cluster.bincount(minlength=len(centers))

@@ -418,9 +418,9 @@ def evaluations(row):
 
 
 def fewest_evaluations(rows, target, floor, comparisons=1):
-    """For each feature set the cheapest of the ``rows`` that is as good as ``target``.
+    """For each feature set the cheapest of the ``rows`` that ``target`` is not ahead of.
 
-    That is the one with the fewest network evaluations from which on, with as many or more, no row has the target
+    That is the one with the fewest network evaluations from which on, with as many or more, the target is nowhere
     :func:`closer` to the real pictures.
 
     Parameters
@@ -428,7 +428,7 @@ def fewest_evaluations(rows, target, floor, comparisons=1):
     rows : list of dict
         Rows of one sampler with different numbers of evaluations, from :func:`load_row`.
     target, floor : dict
-        The row to be as good as, and the row "real".
+        The row to be compared with, and the row "real".
     comparisons : int
         As in :func:`closer`.
 
