@@ -281,6 +281,8 @@ def train_sprites(
         "seconds": sum(entry["seconds"] for entry in info["history"]),
     }
     weights = run / f"{name}.safetensors"
+    for parameter in model.parameters():  # a file of half the size; it is loaded as float32
+        parameter.data = parameter.data.half()
     save_pretrained(weights, model, {"classes": data.classes, **summary})
     summary["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     summary["history"] = info["history"]

@@ -155,8 +155,9 @@ def weights_file(name):
 def load_pretrained(name):
     """Load a trained network, in evaluation mode, with its record in ``model.info``.
 
-    It keeps the dtype in which it was saved, and can be trained further; where no gradient is wanted, call it under
-    ``torch.no_grad()``, as ``for_labels`` and ``sample`` do themselves.
+    It keeps the dtype in which it was saved (half precision, which is for files, becomes float32), and can be trained
+    further; where no gradient is wanted, call it under ``torch.no_grad()``, as ``for_labels`` and ``sample`` do
+    themselves.
 
     Parameters
     ----------
@@ -187,7 +188,8 @@ def load_pretrained(name):
     _require_fit(path, model, tensors)
     if not all(tensor.is_floating_point() for tensor in tensors.values()):
         raise ValueError(f"{path} holds weights that are not floating-point numbers")
-    model.load_state_dict(tensors, assign=True)
+    halves = {name: x for name, x in tensors.items() if x.dtype == torch.float16}
+    model.load_state_dict(tensors | {name: x.float() for name, x in halves.items()}, assign=True)
     model.info = info
     return model.eval().to(memory_format=torch.channels_last)  # a sixth faster on a processor
 

@@ -754,6 +754,15 @@ def test_pretrained_round_trip(tmp_path, make, dtype):
         assert a.dtype == b.dtype and torch.equal(a, b)
 
 
+def test_half_precision_is_for_files_only(tmp_path):
+    model = ScoreMLP(width=4)
+    wanted = {name: weight.half().float() for name, weight in model.state_dict().items()}
+    save_pretrained(tmp_path / "net.safetensors", model.half(), {})
+    loaded = load_pretrained(tmp_path / "net.safetensors").state_dict()
+    assert all(loaded[name].dtype == torch.float32 for name in wanted)
+    assert all(torch.equal(loaded[name], weight) for name, weight in wanted.items())
+
+
 def test_a_released_network_can_be_trained_further_copied_and_saved(tmp_path):
     model = load_pretrained("vae-generated")
     first = {name: weight.clone() for name, weight in model.state_dict().items()}
