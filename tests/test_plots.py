@@ -132,11 +132,13 @@ def test_the_book_shows_a_drawing_in_the_colours_of_its_page(style, monkeypatch)
 
     figure, ax = plt.subplots()
     ax.plot([0, 1], "black", label="x")
+    ax.plot([1, 0], COLORS["green"])
     ax.legend()
     text = inline(_to_svg(figure), 'a "line" & its end')
     svg = ElementTree.fromstring(text)
     assert svg.get("aria-label") == 'a "line" & its end' and svg.get("role") == "img"
     assert svg.get("width") == f"{96 * WIDTH:g}"
+    assert f"stroke: var(--green, {COLORS['green']})" in text
     assert "stroke: currentColor" in text and "stroke: #000000" not in text and GROUND not in text
     ids = [element.get("id") for element in svg.iter() if element.get("id")]
     used = re.findall(r'(?:url\(|href=")#([^")]+)', text)
@@ -162,9 +164,14 @@ def luminance(color):
     return linear(color) @ [0.2126, 0.7152, 0.0722]
 
 
+STYLE_SHEET = (Path(__file__).parent.parent / "book/_static/book.css").read_text(encoding="utf-8")
+ON_DARK = COLORS | dict(re.findall(r"--(green): (#\w{6});", STYLE_SHEET))
+
+
 def test_the_colours_stand_out_from_a_light_and_a_dark_page():
     for name, color in COLORS.items():
-        assert contrast(color, "white") >= 3 and contrast(color, "#121212") >= 3, name
+        assert contrast(color, "white") >= 3 and contrast(ON_DARK[name], "#121212") >= 3, name
+    assert contrast(ON_DARK["green"], "#121212") >= 6  # it often draws dots and thin lines
 
 
 # Machado, Oliveira, Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, severity 1.0
@@ -184,8 +191,9 @@ def lab_color(rgb):
 
 
 @pytest.mark.parametrize("vision", SEEN_WITH)
-def test_the_first_colours_can_be_told_apart_by_everyone(vision):
-    first = [lab_color(np.array(SEEN_WITH[vision]) @ linear(c)) for c in list(COLORS.values())[:5]]
+@pytest.mark.parametrize("colors", [COLORS, ON_DARK], ids=["light", "dark"])
+def test_the_first_colours_can_be_told_apart_by_everyone(vision, colors):
+    first = [lab_color(np.array(SEEN_WITH[vision]) @ linear(c)) for c in list(colors.values())[:5]]
     assert min(np.linalg.norm(a - b) for a, b in combinations(first, 2)) >= 15
 
 

@@ -71,6 +71,24 @@ def test_no_predictor_of_single_pixels_is_better():
         assert losses[0] < always_zero
 
 
+@pytest.mark.parametrize("t", [1, 300, 700])
+def test_other_pixels_only_replace_the_prior(t):
+    """Bayes' rule over all pictures of two pixels, and the form in which the network computes it."""
+    colors = torch.tensor([[-1.0, 0.2, 0.5], [1.0, -0.4, 0.1], [0.3, 0.8, -0.9]]).double()
+    joint = torch.tensor([[0.3, 0.02, 0.08], [0.05, 0.2, 0.05], [0.0, 0.1, 0.2]]).double()
+    noise = torch.randn(5, 2, 3, generator=dgm.seeded(0), dtype=torch.float64)
+    x_t = dgm.perturb_input(SCHEDULE, colors[torch.tensor([[0, 0], [0, 2], [1, 1], [2, 1], [2, 2]])], t, noise)
+    a = SCHEDULE.alpha_bar[t]
+    likelihood = (-(x_t[:, :, None] - a.sqrt() * colors).square().sum(-1) / (2 * (1 - a))).exp()
+    both = joint * likelihood[:, 0, :, None] * likelihood[:, 1, None]
+    wanted = both.sum(2) / both.sum((1, 2))[:, None] @ colors  # E[x_0[1] | x_t]
+    shares = joint.sum(1)
+    given_other = likelihood[:, 1] @ joint.T
+    h = (given_other / given_other.sum(1, keepdim=True)).log() - shares.log()
+    p = (h + shares.log() + likelihood[:, 0].log()).softmax(1)
+    torch.testing.assert_close(p @ colors, wanted, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("t", [1, 50, 1000])
 def test_untrained_network_is_the_palette_predictor(t):
     x_t = torch.randn(3, 3, 16, 16, generator=dgm.seeded(0))

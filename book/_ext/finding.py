@@ -21,6 +21,8 @@ NUMBERED = "div.math[id^=equation-], div.proof[id], div.exercise[id], figure[id]
 # sphinx-proof and sphinx-exercise give these to every box, and the search page to both its fields
 REPEATED = re.compile(r' id="(?:proof|proof-content|exercise-content|solution-content)"')
 
+SOLUTION = re.compile(r'Solution to(<a class="reference internal" href="[^"]*">) ')
+
 # names, punctuation and spaces in code have the colour of the rest
 PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 
@@ -67,9 +69,12 @@ def open_sidebar(app, pagename, templatename, context, doctree):
 
 
 def mend(app, pagename, templatename, context, doctree):
-    """Ids are given once, a list has items, and of code only what has a colour of its own is marked."""
+    """Ids are given once, a list has items, of code only what has a colour of its own is marked, and no link begins
+    with a blank.
+    """
     if "body" in context:
         body = PLAIN.sub(r"\1", REPEATED.sub("", context["body"]))
+        body = SOLUTION.sub(r"Solution to \1", body)
         context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
 
 

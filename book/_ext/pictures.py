@@ -20,6 +20,8 @@ from PIL import Image, ImageSequence
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
+from dgm_helpers.plots import COLORS
+
 logger = logging.getLogger(__name__)
 DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
 PATH = re.compile(r' d="((?:[MLCQz ]|-?[\d.]+(?![\de]))+)"')
@@ -44,6 +46,8 @@ def inline(svg, alt, classes="plot"):
     svg = compact(svg.replace("xlink:href", "href"))
     svg = svg.replace("stroke: #000000", "stroke: currentColor")
     svg = svg.replace("#fefefe", "var(--pst-color-background, #fff)")
+    green = COLORS["green"]  # too dark for a dark page
+    svg = svg.replace(green, f"var(--green, {green})")
     size = re.match(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     if size:  # points to screen pixels
         width, height = (float(side) * 4 / 3 for side in size.groups())

@@ -69,6 +69,12 @@ function markWide() {
   });
 }
 
+// printed sentences are wrapped where they are wider than a screen; printed columns scroll
+function wrapSentences() {
+  for (const box of document.querySelectorAll(".bd-article .cell_output pre"))
+    box.classList.toggle("sentences", !/\S {2,}\S/.test(box.textContent));
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".animation").forEach(addButton);
   // a fold and the search button are named by the words in them
@@ -77,6 +83,7 @@ document.addEventListener("DOMContentLoaded", () => {
   ))
     named.removeAttribute("aria-label");
   joinMarks();
+  wrapSentences();
   markWide();
 });
 addEventListener("load", () => {
