@@ -414,6 +414,28 @@ def test_released_weights_are_those_of_their_records(name, epochs):
     assert len(record["history"]) == epochs and model.info["credit"] == record["credit"]
 
 
+def test_every_row_has_its_command(monkeypatch):
+    """What ``tools/records.py`` prints for a record of distances asks for the recipe that stands in it."""
+    monkeypatch.syspath_prepend(str(results.FOLDER.parent / "tools"))
+    import records  # noqa: PLC0415
+
+    denoiser, asked = evaluation.Denoiser(), []
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(evaluation, "Denoiser", lambda *_, **__: denoiser)
+    monkeypatch.setattr(evaluation, "record_distances", lambda *a, **k: asked.append((a, k)) or [])
+    rows = [path for path in records.records() if path.parent.name == "fid"]
+    assert len(rows) == len(list((results.FOLDER / "fid").glob("*.json")))
+    for path in rows:
+        record = results.load(path.stem, path.parent)
+        main(records.arguments(path))
+        (_, [recipe]), options = asked.pop()
+        assert options["n"] == record["n"] and results.row_name(recipe) == record["row"]
+        if path.stem.startswith("generated") and "weights" in (recipe or {}):
+            assert recipe == {**record["recipe"], "compiled": denoiser.compiled}, path.stem
+    others = {records.arguments(path)[1] for path in records.records()}
+    assert others == {"bound", "copies", "fid", "yardsticks"}
+
+
 def test_pictures_survive_the_way_to_tensors_and_back():
     images = load_sprites().images[:20]
     assert np.array_equal(to_uint8(to_tensor(images)), images)

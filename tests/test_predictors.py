@@ -77,7 +77,9 @@ def test_other_pixels_only_replace_the_prior(t):
     colors = torch.tensor([[-1.0, 0.2, 0.5], [1.0, -0.4, 0.1], [0.3, 0.8, -0.9]]).double()
     joint = torch.tensor([[0.3, 0.02, 0.08], [0.05, 0.2, 0.05], [0.0, 0.1, 0.2]]).double()
     noise = torch.randn(5, 2, 3, generator=dgm.seeded(0), dtype=torch.float64)
-    x_t = dgm.perturb_input(SCHEDULE, colors[torch.tensor([[0, 0], [0, 2], [1, 1], [2, 1], [2, 2]])], t, noise)
+    x_t = dgm.perturb_input(
+        SCHEDULE, colors[torch.tensor([[0, 0], [0, 2], [1, 1], [2, 1], [2, 2]])], t, noise
+    )
     a = SCHEDULE.alpha_bar[t]
     likelihood = (-(x_t[:, :, None] - a.sqrt() * colors).square().sum(-1) / (2 * (1 - a))).exp()
     both = joint * likelihood[:, 0, :, None] * likelihood[:, 1, None]
