@@ -3,8 +3,8 @@ r"""Noise predictors that need no training, the yardsticks of those that do, and
 Each is the best prediction from less knowledge: :func:`palette_predictor` sees one pixel at a time and knows the
 colours, :func:`affine_predictor` knows mean and covariance of the pictures, and :func:`memoriser` believes that there
 are no pictures but those of the training. Each is a plain ``eps_model(x_t, t)`` for t in 1…T, an int or int64 (B,).
-:class:`PaletteUNet` puts what a pixel's neighbours tell in the place of the palette predictor's prior. Wrong dtype,
-shape, range or NaN raises TypeError or ValueError naming the argument.
+:class:`PaletteUNet` learns what a pixel's neighbours add to the palette predictor. Wrong dtype, shape, range or NaN
+raises TypeError or ValueError naming the argument.
 """
 
 import numpy as np
@@ -136,12 +136,12 @@ def _noise(x_t, colors, a, b, p):
 
 
 class PaletteUNet(UNet):
-    r"""A U-Net that predicts noise by naming colours: Bayes' rule over a palette with a prior that it learns.
+    r"""A U-Net that predicts noise by naming colours: Bayes' rule over a palette, with logits that it learns.
 
-    Its head gives a logit for each colour of each pixel, which is added to the palette predictor's
-    :math:`\log\pi_k+\log\mathcal N(x_t;\sqrt{\bar\alpha_t}c_k,(1-\bar\alpha_t)I)`; a softmax makes probabilities of
-    the sum, these :math:`\hat x_0`, and this :math:`\hat\epsilon`. Beside :math:`x_t` it reads the palette
-    predictor's probabilities. The first estimate is the palette predictor's.
+    Its head gives a logit for each colour of each pixel: what the other pixels add. It is added to the palette
+    predictor's :math:`\log\pi_k+\log\mathcal N(x_t;\sqrt{\bar\alpha_t}c_k,(1-\bar\alpha_t)I)`; a softmax makes
+    probabilities of the sum, these :math:`\hat x_0`, and this :math:`\hat\epsilon`. Beside :math:`x_t` it reads the
+    palette predictor's probabilities. The first estimate is the palette predictor's.
 
     Parameters
     ----------
