@@ -51,7 +51,7 @@ def test_from_the_clusters_it_is_ahead_of_well_placed_steps_too():
             assert signs(f"es-clusters-{stop}-ddim-20", f"ddim-{steps}", 10_000) == "+++"
     assert signs("es-clusters-100-ddim-10", "quadratic-ddim-20", 10_000) == "+.+"
     assert signs("es-clusters-200-ddim-10", "quadratic-ddim-20", 10_000) == "+-+"
-    for stop in (100, 200, 400):
+    for stop in (100, 150, 200, 300, 400):
         said = signs(f"es-clusters-{stop}-ddim-20", "quadratic-ddim-20")
         assert "+" in said and "-" not in said
     assert signs("es-clusters-600-ddim-20", "quadratic-ddim-20")[1] == "-"
@@ -85,7 +85,7 @@ def test_the_labs_compare_no_more_often_than_they_say():
         lab = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         outputs = [output for cell in lab["cells"] for output in cell.get("outputs", ())]
         tables = ["".join(o.get("data", {}).get("text/markdown", "")) for o in outputs]
-        count += sum(3 * len(re.findall(r"`[+.-]{3}`", table)) for table in tables)
+        count += sum(3 * len(re.findall(r"\| [+−·](\s[+−·]){2} (?=\|)", t)) for t in tables)
     assert 500 < count + 3 * 40 <= 1000
 
 
