@@ -76,6 +76,19 @@ def test_no_paragraph_is_longer_than_600_characters(page):
     assert [piece[:60] for piece in prose if len(piece) > 600] == []
 
 
+@pytest.mark.parametrize("lab", LABS, ids=named)
+def test_printed_columns_fit_a_phone(lab):
+    """Sentences wrap; columns do not, and a phone shows 49 letters."""
+    wide = []
+    for cell in json.loads(lab.read_text(encoding="utf-8"))["cells"]:
+        if "remove-cell" in cell["metadata"].get("tags", []):
+            continue
+        for output in cell.get("outputs", []):
+            lines = "".join(output.get("text", "")).splitlines()
+            wide += [line for line in lines if re.search(r"\S {2,}\S", line) and len(line) > 49]
+    assert wide == []
+
+
 def test_each_figure_that_can_be_moved_has_its_page():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert {name for name in MOVABLE if f"{{drawing}} {name}\n" not in text} == set()
