@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LABS = ROOT / "notebooks"
 FOR_STUDENTS = ("README.md", "00_start_here.ipynb", "requirements.txt")
+NOT_LOADED = {"distinct-100", "distinct-3576", "palette-generated"}  # networks that no lab loads
 BOOK_ONLY = {
     "answer",
     "remove-cell",
@@ -91,7 +92,7 @@ def write_course(labs, folder):
     package = [
         path
         for path in (ROOT / "dgm_helpers").rglob("*")
-        if path.suffix in (".py", ".txt", ".safetensors")
+        if path.suffix in (".py", ".txt", ".safetensors") and path.stem not in NOT_LOADED
     ]
     records = list((ROOT / "results").rglob("*.json"))
     student = folder / "hw3.zip"
