@@ -200,3 +200,18 @@ def test_bad_input_is_named():
         for t in (0, 1001):
             with pytest.raises(ValueError, match="t must"):
                 model(x_t, t)
+
+
+@pytest.mark.parametrize("t", [1, 3, 10, 30, 100, 300, 700])
+def test_released_network_is_better_than_the_palette_and_the_plain_network(t):
+    training, held_out = dgm.split_by_group(dgm.load_sprites())
+    x0, labels = (x[:100] for x in held_out.tensors())
+    noise = torch.randn(x0.shape, generator=dgm.seeded(0))
+    networks = [load_pretrained(f"{name}-generated") for name in ("palette", "sprites")]
+    table = palette_predictor(SCHEDULE, *palette_of(training.images))
+    with torch.no_grad():
+        network, plain, alone = (
+            dgm.simple_loss(eps_model, SCHEDULE, x0, t, noise).mean()
+            for eps_model in (*(model.for_labels(labels) for model in networks), table)
+        )
+    assert network < min(plain, alone)
