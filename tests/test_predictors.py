@@ -215,3 +215,18 @@ def test_released_network_is_better_than_the_palette_and_the_plain_network(t):
             for eps_model in (*(model.for_labels(labels) for model in networks), table)
         )
     assert network < min(plain, alone)
+
+
+def test_the_numbers_of_the_section_on_the_head():
+    apart = [(SCHEDULE.alpha_bar[t] / (1 - SCHEDULE.alpha_bar[t]) / 8).item() for t in (1, 30, 300)]
+    assert apart == pytest.approx([1250, 11, 0.08], rel=0.04)
+    colors = torch.tensor([1.0, -1.0])
+    a, x = torch.tensor(0.5), 0.3
+    for prior, p, x0, eps in (([0.5, 0.5], 0.70, 0.40, 0.02), ([0.1, 0.9], 0.21, -0.59, 1.01)):
+        log_density = -((x - a.sqrt() * colors) ** 2) / (2 * (1 - a))
+        chance = (log_density + torch.tensor(prior).log()).softmax(0)
+        mean = chance @ colors
+        noise = (x - a.sqrt() * mean) / (1 - a).sqrt()
+        assert [chance[0].item(), mean.item(), noise.item()] == pytest.approx(
+            [p, x0, eps], abs=5e-3
+        )
