@@ -719,3 +719,18 @@ def test_imagenet_features_see_pixels_enlarged_four_times():
         features(x[1:2]), y[1:2], atol=1e-4, rtol=1e-3
     )  # pictures do not see each other
     assert (features(x.flip(-1)) - y).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (12, 7), (20, 20), (20, 30), (31, 5)])
+def test_few_pictures_against_the_dimensions_do_not_change_the_distance(sizes):
+    generator = seeded(0)
+    real, fake = (torch.randn(n, 20, generator=generator) + n / 10 for n in sizes)
+    distance, low, high = fid_interval(real, fake, features=None, generator=generator, splits=2)
+    assert distance == pytest.approx(fid(real, fake, features=None), rel=1e-10)
+    assert low <= distance <= high
+
+
+def test_a_few_pictures_have_distance_0_to_themselves():
+    x = torch.randn(12, 50, generator=seeded(0)) + 100
+    distance, *_ = fid_interval(x, x, features=None, generator=seeded(0), splits=1)
+    assert distance == pytest.approx(0, abs=1e-10)
