@@ -56,6 +56,32 @@ def test_a_page_offers_the_student_s_lab_and_no_door_that_leads_nowhere():
     ]
 
 
+def test_the_printed_book_goes_along_wherever_the_pages_go(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "_build").mkdir(parents=True)
+    (here / "_build" / "book.pdf").write_text("printed")
+    for folder in ("handout", "html"):
+        (there / folder).mkdir(parents=True)
+    with zipfile.ZipFile(there / "handout" / "hw3.zip", "w") as archive:
+        archive.writestr("hw3/05_sampling.ipynb", json.dumps({"cells": []}))
+    config = SimpleNamespace(printed=True, repository="a/b")
+    builder = SimpleNamespace(name="html")
+    doors.add_downloads(
+        SimpleNamespace(
+            builder=builder, handout=None, outdir=there / "html", srcdir=here, config=config
+        ),
+        None,
+    )
+    downloads = there / "html" / "downloads"
+    assert {path.name for path in downloads.iterdir()} == {
+        "hw3.zip",
+        "book.pdf",
+        "05_sampling.ipynb",
+    }
+    lab = json.loads((downloads / "05_sampling.ipynb").read_text(encoding="utf-8"))
+    assert [cell["id"] for cell in lab["cells"]] == ["setup"]
+
+
 def test_one_setting_opens_the_repository():
     config = SimpleNamespace(repository="a/b", html_theme_options={"launch_buttons": {}})
     doors.open_repository(None, config)

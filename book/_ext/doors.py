@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sphinx.errors import ConfigError, ExtensionError
 
+MADE_OF = {".py", ".ipynb", ".json", ".md", ".txt", ".safetensors"}  # the files of the hand-out
 SETUP = """# On Colab this fetches the package and what it needs; elsewhere the package lies beside the lab.
 import sys
 from importlib.util import find_spec
@@ -50,7 +51,7 @@ def start_handout(app):
     root = Path(find_spec("dgm_helpers").origin).parents[1]  # an edition may be built from a copy
     parts = ["dgm_helpers", "homework", "notebooks", "results", "book"]
     files = [path for part in parts for path in (root / part).rglob("*")]
-    files = [path for path in files if path.suffix in (".py", ".ipynb", ".json", ".md", ".txt")]
+    files = [path for path in files if path.suffix in MADE_OF]
     newest = max(path.stat().st_mtime for path in [*files, root / "requirements.txt"])
     app.handout = None
     zipped = folder / "hw3.zip"
@@ -64,6 +65,11 @@ def start_handout(app):
             text=True,
             encoding="utf-8",
         )
+
+
+def printed_book(app):
+    """Where ``make pdf`` leaves the book, whatever folder the pages go to."""
+    return Path(app.srcdir) / "_build" / "book.pdf"
 
 
 def add_downloads(app, exception):
@@ -82,7 +88,7 @@ def add_downloads(app, exception):
     downloads.mkdir()
     shutil.copy(zipped, downloads)
     if app.config.printed:
-        shutil.copy(Path(app.outdir).parent / "book.pdf", downloads)
+        shutil.copy(printed_book(app), downloads)
     with zipfile.ZipFile(zipped) as archive:
         for name in archive.namelist():
             if name.endswith(".ipynb"):
@@ -186,8 +192,7 @@ def set_buttons(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    printed = Path(app.srcdir) / "_build" / "book.pdf"
-    app.add_config_value("printed", printed.exists(), "html")
+    app.add_config_value("printed", printed_book(app).exists(), "html")
     app.add_config_value("repository", os.environ.get("REPOSITORY", ""), "html")
     app.connect("config-inited", open_repository)
     app.connect("builder-inited", start_handout)
