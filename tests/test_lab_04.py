@@ -30,6 +30,19 @@ def test_the_held_out_loss_is_least_at_the_end(name):
     assert losses[0] < 1 and min(losses) == losses[-1]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_with_the_head_a_network_is_better_on_new_pictures_and_nearer_to_memorising(name):
+    runs = [results.load(f"train-{kind}-{name}")["history"] for kind in ("sprites", "palette")]
+    plain, head = (run[-1] for run in runs)
+    assert head["ema_held_out_loss"] < 0.75 * plain["ema_held_out_loss"]
+    gaps = [last["ema_held_out_loss"] / last["ema_train_loss"] for last in (plain, head)]
+    assert gaps[1] > gaps[0]
+    if name == "dawnlike":
+        losses = [epoch["ema_held_out_loss"] for epoch in runs[1]]
+        assert min(losses) < losses[-1] and losses.index(min(losses)) < 400
+        assert head["ema_train_loss"] == min(epoch["ema_train_loss"] for epoch in runs[1])
+
+
 def test_the_average_of_the_shorter_run_never_reaches_its_decay():
     dawnlike, generated = (results.load(f"train-sprites-{name}")["steps"] for name in NAMES)
     assert (1 + dawnlike) / (10 + dawnlike) < 0.9995 <= (1 + generated) / (10 + generated)
