@@ -1,5 +1,7 @@
 """Recorded evaluations: pictures that survive a kill, rows that repeat to the last digit, one of them found again."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -213,6 +215,16 @@ def test_yardsticks_are_recorded_beside_the_network(tmp_path, weights, monkeypat
     eps_model = clipped(palette_predictor(short, *colors), short)
     again = simple_loss(eps_model, short, x0, 10, noise).mean().item()
     assert record["predictors"]["palette"]["loss"][1] == pytest.approx(again, rel=1e-5)
+    # beside a record of the same pictures only the network is asked again
+    changed = json.loads(json.dumps(record))
+    for name in ("network", "palette"):
+        changed["predictors"][name]["loss"] = [7, 7]
+    (tmp_path / "yardsticks-net.json").write_text(json.dumps(changed))
+    main(["evaluate", "yardsticks", "--weights", weights, "--n", "3", "--out", str(tmp_path)])
+    anew = results.load("yardsticks-net", tmp_path)["predictors"]
+    assert anew["palette"]["loss"] == [7, 7]
+    assert anew["network"] == record["predictors"]["network"]
+    assert anew["affine"] == record["predictors"]["affine"]
 
 
 def test_exported_folders_have_the_same_classes_and_no_picture_of_the_training(
