@@ -15,12 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LABS = ROOT / "notebooks"
 FOR_STUDENTS = ("README.md", "00_start_here.ipynb", "requirements.txt")
-NOT_LOADED = {  # networks that no lab loads
-    "distinct-100",
-    "distinct-3576",
-    "palette-dawnlike",
-    "palette-generated",
-}
+NOT_LOADED = {"distinct-100", "distinct-3576"}  # networks that no lab loads
 BOOK_ONLY = {
     "answer",
     "remove-cell",

@@ -24,23 +24,22 @@ def test_the_recipe_was_run_as_the_lab_says(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_held_out_loss_is_least_at_the_end(name):
+def test_the_held_out_loss_stops_falling_before_the_end(name):
+    """By about a hundredth of its least value it rises again; the plain network's is least at the end."""
     history = results.load(f"train-sprites-{name}")["history"]
     losses = [entry["ema_held_out_loss"] for entry in history]
-    assert losses[0] < 1 and min(losses) == losses[-1]
+    assert min(losses) < losses[-1] < 1.015 * min(losses)
+    plain = [e["ema_held_out_loss"] for e in results.load("train-plain-generated")["history"]]
+    assert min(plain) == plain[-1] > losses[-1]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_with_the_head_a_network_is_better_on_new_pictures_and_nearer_to_memorising(name):
-    runs = [results.load(f"train-{kind}-{name}")["history"] for kind in ("sprites", "palette")]
-    plain, head = (run[-1] for run in runs)
+def test_with_the_head_a_network_is_better_on_new_pictures_and_nearer_to_memorising():
+    plain, head = (
+        results.load(f"train-{kind}-generated")["history"][-1] for kind in ("plain", "sprites")
+    )
     assert head["ema_held_out_loss"] < 0.75 * plain["ema_held_out_loss"]
     gaps = [last["ema_held_out_loss"] / last["ema_train_loss"] for last in (plain, head)]
     assert gaps[1] > gaps[0]
-    if name == "dawnlike":
-        losses = [epoch["ema_held_out_loss"] for epoch in runs[1]]
-        assert min(losses) < losses[-1] and losses.index(min(losses)) < 400
-        assert head["ema_train_loss"] == min(epoch["ema_train_loss"] for epoch in runs[1])
 
 
 def test_the_average_of_the_shorter_run_never_reaches_its_decay():
@@ -56,4 +55,4 @@ def test_the_run_on_the_generated_set_ends_below_the_affine_floor():
     variances = torch.linalg.eigvalsh(torch.cov(pictures.T, correction=0)).clamp(min=0)
     a = NoiseSchedule.linear().alpha_bar[1:, None]
     floor = (a * variances / (a * variances + 1 - a)).mean().item()
-    assert record["history"][-1]["ema_held_out_loss"] < 0.5 * floor
+    assert record["history"][-1]["ema_held_out_loss"] < 0.25 * floor

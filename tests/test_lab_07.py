@@ -5,7 +5,6 @@ import math
 import re
 from pathlib import Path
 
-import pytest
 import torch
 
 from dgm_helpers import results
@@ -27,48 +26,143 @@ def signs(one, other, n=2000):
     return "".join({one: "+", other: "-", None: "."}[said[kind]] for kind in results.KINDS)
 
 
-def test_from_a_weak_generator_early_stopping_is_ahead_of_badly_placed_steps_only():
+def distances(row):
+    """The distances of a row with 2,000 pictures, in the order of the signs."""
+    return [results.estimate(results.load_row(row, 2000), kind)[0] for kind in results.KINDS]
+
+
+def kid_leads(one, other):
+    """By how many joint standard errors KID puts the row one ahead, in the order of the signs."""
+    found = [results.load_row(row, 2000)["features"] for row in (one, other)]
+    pairs = [[features[kind] for features in found] for kind in results.KINDS]
+    joint = [math.hypot(x["kid_standard_error"], y["kid_standard_error"]) for x, y in pairs]
+    return [(y["kid"] - x["kid"]) / error for (x, y), error in zip(pairs, joint)]
+
+
+def test_ten_evaluations_are_enough_for_all_but_ddpm():
+    for sampler in ("ddim", "quadratic-ddim", "multistep", "es-vae-600-ddim", "es-pca-600-ddim"):
+        for steps in (10, 20):
+            assert signs("ddpm-1000", f"{sampler}-{steps}") == "..."
+    for row in ("ddim-50", "ddim-100", "quadratic-ddim-50", "ddpm-20", "ddpm-50", "ddpm-100"):
+        assert signs("ddpm-1000", row) == "..."
+    assert signs("ddpm-1000", "ddpm-10") == "..+"
+
+
+def test_that_two_samplers_cannot_be_told_apart_does_not_make_them_equal():
+    assert signs("ddpm-1000", "ddim-5")[0] == "."
+    assert 3.7 < distances("ddim-5")[0] / distances("ddpm-1000")[0] < 4
+    leads = kid_leads("ddpm-1000", "ddim-10")
+    assert [round(lead, 1) for lead in leads[::2]] == [2.3, 2.3]
+    assert all(0 < lead < 1 for lead in kid_leads("es-clusters-400-ddim-10", "ddpm-1000")[::2])
+
+
+def test_from_a_weak_generator_early_stopping_is_ahead_nowhere():
     for proposer in ("vae", "pca"):
         for stop in STOPS:
-            assert "+" not in signs(f"es-{proposer}-{stop}-ddim-20", "quadratic-ddim-20")
-    for row in ("es-vae-600-ddim-20", "es-pca-600-ddim-20"):
-        assert signs(row, "quadratic-ddim-20", 10_000) == ".-+"
+            for rival in ("ddim-20", "quadratic-ddim-20", "ddpm-1000"):
+                assert "+" not in signs(f"es-{proposer}-{stop}-ddim-20", rival)
+        for rival in ("ddim-20", "quadratic-ddim-20"):
+            assert signs(f"es-{proposer}-600-ddim-20", rival) == "..."
 
 
-def test_from_the_clusters_it_is_ahead_of_well_placed_steps_too():
-    assert signs("es-clusters-200-ddim-20", "ddim-20") == "+++"
-    for steps in (10, 20):
-        assert signs(f"es-clusters-200-ddim-{steps}", "quadratic-ddim-20") == "+.+"
-        assert signs(f"es-clusters-200-ddim-{steps}", "ddpm-1000") == "..."
-    one, other = (
-        results.load_row(row, 2000)["features"]["imagenet"]
-        for row in ("es-clusters-200-ddim-20", "ddpm-1000")
-    )
-    error = math.hypot(one["kid_standard_error"], other["kid_standard_error"])
-    assert other["kid"] - one["kid"] > 5 * error
-    for stop in (100, 200):
-        for steps in (50, 100):
-            assert signs(f"es-clusters-{stop}-ddim-20", f"ddim-{steps}", 10_000) == "+++"
-    assert signs("es-clusters-100-ddim-10", "quadratic-ddim-20", 10_000) == "+.+"
-    assert signs("es-clusters-200-ddim-10", "quadratic-ddim-20", 10_000) == "+-+"
-    for stop in (100, 150, 200, 300, 400):
-        said = signs(f"es-clusters-{stop}-ddim-20", "quadratic-ddim-20")
-        assert "+" in said and "-" not in said
-    assert signs("es-clusters-600-ddim-20", "quadratic-ddim-20")[1] == "-"
-    for stop in (100, 200):
-        assert signs(f"es-clusters-{stop}-ddim-20", f"es-pca-{stop}-ddim-20") == ".++"
+def test_a_stop_that_is_too_small_spoils_the_result():
+    for stop in (50, 100, 150, 200, 300, 400):
+        assert signs(f"es-vae-{stop}-ddim-20", "ddpm-1000") == "---"
+        said = signs(f"es-pca-{stop}-ddim-20", "ddpm-1000")
+        assert said == ("---" if stop == 50 else ".-.")
+        if stop < 400:
+            assert signs(f"es-vae-{stop}-ddim-20", "ddim-20") == "---"
+            assert signs(f"es-pca-{stop}-ddim-20", "ddim-20")[1] == "-"
+    for stop in (50, 100):
+        assert signs(f"es-clusters-{stop}-ddim-20", "ddim-20") == ".-."
+
+
+def test_from_the_clusters_the_distances_are_smaller_and_the_signs_are_silent():
+    classifier, components = [], []
+    for stop in (150, 200, 300, 400):
+        row = f"es-clusters-{stop}-ddim-20"
+        for rival in ("ddim-20", "quadratic-ddim-20", "ddpm-1000"):
+            assert signs(row, rival) == "..."
+            smaller = [x < y for x, y in zip(distances(row), distances(rival))]
+            assert smaller[0] and smaller[2]
+        leads = kid_leads(row, "ddim-20")
+        classifier.append(round(leads[0], 1))
+        components.append(round(leads[2], 1))
+    assert (min(classifier), max(classifier)) == (2.4, 3.1)
+    assert (min(components), max(components)) == (1.7, 2.4)
+    assert round(kid_leads("es-clusters-150-ddim-20", "ddim-20")[1], 1) == -3.3
+    assert abs(kid_leads("es-clusters-400-ddim-20", "ddim-20")[1]) < 0.1
+    for stop in STOPS:
+        assert "-" not in signs(f"es-clusters-{stop}-ddim-20", "quadratic-ddim-20")
+        if stop > 100:
+            assert "-" not in signs(f"es-clusters-{stop}-ddim-20", "ddim-20")
+
+
+def test_taken_alone_the_classifier_puts_the_clusters_ahead_of_ddim():
+    row, leads = "es-clusters-400-ddim-20", []
+    rivals = [f"ddim-{steps}" for steps in (10, 20, 50, 100)]
+    rivals += [f"quadratic-ddim-{steps}" for steps in (10, 20, 50)]
+    for rival in [*rivals, "multistep-10", "multistep-20"]:
+        assert results.verdict(row, rival, 2000)["classifier"] == row
+        assert results.verdict(row, rival, 2000, 1000)["classifier"] is None
+        leads.append(round(kid_leads(row, rival)[0], 1))
+    assert (min(leads), max(leads)) == (2.8, 3.5)
+
+
+def test_ten_evaluations_from_the_clusters_have_the_smallest_distances():
+    ten, twenty = (f"es-clusters-400-ddim-{steps}" for steps in (10, 20))
+    rows = results.load_rows(2000)
+    plain = [name for name in rows if name.startswith(("ddim", "ddpm", "quadratic", "multistep"))]
+    assert len(plain) == 17
+    for rival in plain:
+        assert all(x < y for x, y in zip(distances(ten), distances(rival)))
+    assert signs(ten, "ddpm-1000") == signs(ten, twenty) == "..."
+    best = min(STOPS, key=lambda stop: distances(f"es-clusters-{stop}-ddim-20")[1])
+    assert best == 400
+
+
+def test_with_more_pictures_the_clusters_are_ahead_at_equal_cost():
+    ten, twenty = (f"es-clusters-400-ddim-{steps}" for steps in (10, 20))
+    said = {
+        "ddim-10": ("+++", "+.+"),
+        "ddim-20": ("+++", "+.+"),
+        "ddim-50": ("+++", "+++"),
+        "ddpm-10": ("+++", "+.+"),
+        "ddpm-20": ("+.+", "+.+"),
+        "ddpm-50": ("..+", "..+"),
+    }
+    for rival, both in said.items():
+        assert tuple(signs(row, rival, 10_000) for row in (ten, twenty)) == both
+    assert signs(ten, twenty, 10_000) == "..."
+    assert signs("ddim-10", "ddim-20", 10_000) == "..-"
+    for row in (ten, twenty):
+        one, other = (
+            results.estimate(results.load_row(name, 10_000), "classifier")[0]
+            for name in (row, "ddim-20")
+        )
+        assert one < other / 3
+
+
+def test_quadratic_steps_are_no_lead_here():
+    assert signs("quadratic-ddim-20", "ddim-20") == "..."
+    assert distances("quadratic-ddim-20")[1] > distances("ddim-20")[1]
+    assert round(kid_leads("ddim-20", "quadratic-ddim-20")[1], 1) == 1.9
 
 
 def test_the_clusters_alone_are_the_best_of_the_generators_and_not_enough():
-    for kind in results.KINDS:
-        distances = [
-            results.estimate(results.load_row(f"es-{g}-0", 2000), kind)[0]
-            for g in ("clusters", "vae", "pca")
-        ]
-        assert min(distances) == distances[0]
-    assert signs("es-clusters-0", "ddim-20") == "..."
-    for rival in ("quadratic-ddim-20", "ddim-100", "ddpm-100", "ddpm-1000"):
-        assert signs("es-clusters-0", rival)[1] == "-"
+    for other in ("vae", "pca"):
+        assert signs("es-clusters-0", f"es-{other}-0") == "+++"
+    for rival in ("ddim-20", "quadratic-ddim-20"):
+        assert signs("es-clusters-0", rival) == ".-."
+    for sampler, counts in {
+        "ddim": (5, 10, 20, 50, 100),
+        "quadratic-ddim": (5, 10, 20, 50),
+        "multistep": (5, 10, 20),
+        "ddpm": (10, 20, 50, 100, 1000),
+    }.items():
+        for steps in counts:
+            assert signs("es-clusters-0", f"{sampler}-{steps}")[1] == "-"
+            assert kid_leads(f"{sampler}-{steps}", "es-clusters-0")[1] > 6
 
 
 def test_the_clusters_hand_out_no_copies():
@@ -89,70 +183,45 @@ def test_the_labs_compare_no_more_often_than_they_say():
     assert 500 < count + 3 * 40 <= 1000
 
 
-def test_a_stop_that_is_too_small_spoils_the_result():
-    for row in ("es-pca-50-ddim-20", "es-vae-50-ddim-20", "es-vae-100-ddim-20"):
-        assert signs(row, "ddpm-1000") == "---"
-
-
 def test_at_the_last_timestep_nothing_can_be_told_from_the_plain_sampler():
-    for way in ("ddim-20", "ddpm-50"):
-        for proposer in ("vae", "pca"):
-            assert signs(f"es-{proposer}-1000-{way}", way) == "..."
-    assert signs("es-clusters-1000-ddim-20", "ddim-20") == "..."
+    for proposer in ("vae", "pca", "clusters"):
+        assert signs(f"es-{proposer}-1000-ddim-20", "ddim-20") == "..."
 
 
-def test_in_between_early_stopping_is_ahead_of_uniform_ddim_for_one_set_and_behind_for_none():
-    for proposer in ("vae", "pca"):
-        for stop in (300, 400, 600):
-            assert signs(f"es-{proposer}-{stop}-ddim-20", "ddim-20") == ".+."
-    for row in ("es-pca-600-ddim-20", "es-vae-600-ddim-20"):
-        assert signs(row, "ddim-20", 10_000) == ".++"
-    assert signs("es-pca-400-ddim-20", "ddim-50", 10_000) == "..."
+RIVALS = ("ddpm-50", "ddpm-100", "ddpm-1000", "ddim-50", "ddim-100", "quadratic-ddim-50")
 
 
-def test_against_ddpm_twenty_evaluations_save_less():
-    for rival, said in {"ddpm-20": ".++", "ddpm-50": "...", "ddpm-100": ".-."}.items():
-        assert signs("es-pca-600-ddim-20", rival, 10_000) == said
+def test_from_the_vae_the_published_algorithm_loses():
+    for stop in (50, 100):
+        for rival in RIVALS:
+            assert signs(f"es-vae-{stop}-ddpm-{stop}", rival) == "---"
 
 
-def test_with_more_evaluations_less_is_won():
-    for proposer in ("vae", "pca"):
-        for stop in STOPS:
-            assert "+" not in signs(f"es-{proposer}-{stop}-ddpm-50", "ddpm-50")[::2]
-    for row in ("es-vae-600-ddim-20", "es-pca-400-ddim-20", "es-pca-600-ddim-20"):
-        assert "+" not in signs(row, "ddpm-100", 10_000)
+def test_from_the_clusters_the_published_algorithm_is_behind_in_one_set():
+    for rival in RIVALS:
+        assert signs("es-clusters-50-ddpm-50", rival) == ".-."
+        behind = ".-." if rival.startswith("ddpm") else "..."
+        assert signs("es-clusters-100-ddpm-100", rival) == behind
+    assert signs("es-clusters-400-ddim-10", "es-clusters-100-ddpm-100") == ".+."
 
 
-@pytest.mark.parametrize("stop", (50, 100, 200))
-def test_from_the_vae_the_published_algorithm_loses(stop):
-    for sampler in ("ddpm", "ddim"):
-        said = signs(f"es-vae-{stop}-ddpm-{stop}", f"{sampler}-{min(stop, 100)}")
-        assert said in ("-.-", "---") if stop < 200 else "+" not in said and "-" in said
-
-
-def test_from_the_clusters_the_published_algorithm_is_behind_nothing():
-    for rival in ("ddpm-100", "ddpm-1000", "ddim-100", "quadratic-ddim-100"):
-        assert "-" not in signs("es-clusters-50-ddpm-50", rival)
-        ahead = "+.+" if rival.endswith("ddim-100") else "..."
-        assert signs("es-clusters-100-ddpm-100", rival) == ahead
-
-
-@pytest.mark.parametrize("way", ("ddim-20", "ddpm-50"))
-def test_from_100_to_200_the_classifier_puts_the_gaussian_ahead_of_the_vae(way):
-    said = [signs(f"es-vae-{stop}-{way}", f"es-pca-{stop}-{way}") for stop in STOPS]
-    assert all(cell[0] == "-" for cell in said[1:4]) and said[-1] == "..."
-    assert not any(cell[0] == "+" for cell in said)
+def test_the_generators_against_each_other():
+    for stop in (50, 100, 150, 200, 300, 400):
+        vae, pca, clusters = (f"es-{g}-{stop}-ddim-20" for g in ("vae", "pca", "clusters"))
+        said = signs(vae, pca)
+        assert said[0] == "-"
+        assert (said[1] == "+") == (stop <= 150) and (said[2] == "-") == (stop <= 200)
+        said = signs(clusters, pca)
+        assert said[1] == "+" and "-" not in said
 
 
 def test_scaling_makes_no_difference_that_can_be_told():
-    for steps in (20, 50, 100):
+    for steps in (20, 50):
         plain, scaled = f"ddim-{steps}", f"scaled-1.005-ddim-{steps}"
         assert signs(scaled, plain) == "..."
-        for kind in results.KINDS:
-            distances = [
-                results.load_row(row, 2000)["features"][kind]["fid"] for row in (plain, scaled)
-            ]
-            assert distances[0] < distances[1]
+        smaller = [x < y for x, y in zip(distances(plain), distances(scaled))]
+        assert smaller == [True, True, False]
+        assert all(abs(lead) < 0.5 for lead in kid_leads(plain, scaled))
 
 
 def test_a_shift_is_forgotten_as_the_chapter_says():

@@ -207,7 +207,7 @@ def test_released_network_is_better_than_the_palette_and_the_plain_network(t):
     training, held_out = dgm.split_by_group(dgm.load_sprites())
     x0, labels = (x[:100] for x in held_out.tensors())
     noise = torch.randn(x0.shape, generator=dgm.seeded(0))
-    networks = [load_pretrained(f"{name}-generated") for name in ("palette", "sprites")]
+    networks = [load_pretrained(f"{name}-generated") for name in ("sprites", "plain")]
     table = palette_predictor(SCHEDULE, *palette_of(training.images))
     with torch.no_grad():
         network, plain, alone = (

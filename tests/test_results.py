@@ -257,8 +257,8 @@ def test_tables_are_markdown():
         lines[0]
         == "|  | evaluations | ms | sprite classifier | EfficientNet-Lite0 | 64 components |"
     )
-    assert lines[2] == "| DDIM | 20 | 21 | 3.43 (2.46–4.71) | 307 (286–329) | 9.97 (8.54–11.3) |"
-    assert lines[3] == "| floor |  |  | 0.569 ± 0.23 | 65.6 ± 1.5 | 2.9 ± 0.091 |"
+    assert lines[2] == "| DDIM | 20 | 39 | 2.21 (1.45–2.96) | 142 (126–159) | 6.69 (5.91–7.46) |"
+    assert lines[3] == "| floor |  |  | 0.623 ± 0.16 | 65.4 ± 1.6 | 3.03 ± 0.17 |"
 
 
 def test_an_estimate_is_read_from_a_row():
@@ -420,7 +420,7 @@ def test_two_rows_are_ordered_only_where_every_feature_set_orders_them():
         compare_rows(near, far, row("real", 5, 5, reference="b"))
     with pytest.raises(ValueError, match="must have the same feature sets"):
         compare_rows(near, row("far", 9), floor)
-    recorded = ("ddim-20", "ddpm-1000")
+    recorded = ("quadratic-ddim-5", "ddpm-1000")
     expected = dict.fromkeys((*results.KINDS, "all"), "ddpm-1000")
     assert results.verdict(*recorded, 2000) == expected
     assert results.verdict(*recorded, 2000, 400) == {**expected, "classifier": None, "all": None}
@@ -434,10 +434,13 @@ def test_on_dawnlike_no_distance_tells_two_samplers_apart_but_the_classifier_see
     for i, one in enumerate(samplers):
         for other in samplers[:i]:
             assert set(compare_rows(one, other, rows["real"]).values()) == {None}
-    for steps in (50, 100):
-        one, other = (rows[f"{sampler}-{steps}"]["in_class"] for sampler in ("ddpm", "ddim"))
-        error = math.sqrt((one * (1 - one) + other * (1 - other)) / 200)
-        assert 1.5 < (one - other) / error < 3
+    shares = {
+        sampler: [row["in_class"] for row in samplers if row["recipe"]["sampler"] == sampler]
+        for sampler in ("ddpm", "ddim")
+    }
+    assert len(shares["ddpm"]) == 3 and len(shares["ddim"]) == 4
+    one, other = min(shares["ddpm"]), max(shares["ddim"])
+    assert one - other > 2 * math.sqrt((one * (1 - one) + other * (1 - other)) / 200)
 
 
 def test_the_cheapest_row_that_is_as_good():

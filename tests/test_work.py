@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import dgm_helpers as dgm
 from dgm_helpers import work
 from dgm_helpers.fid import frechet_distance
+from dgm_helpers.networks import UNet
 
 MIXTURE = dgm.GaussianMixture.from_student_number(810_100_007)
 LINE = torch.linspace(-9, 9, 15, dtype=torch.float64)
@@ -57,7 +58,7 @@ def test_a_training_run(capsys):
     assert "192 steps" in capsys.readouterr().out
     bare = Figure().add_subplot()
     bare.plot(losses)
-    untrained = type(ema)(channels=(8, 8, 8))
+    untrained = UNet(channels=(8, 8, 8))
     for message, answer in (
         ("losses must be a list of numbers.*got Tensor", (ema, torch.zeros(192), bare)),
         ("at least 150 steps, got 10", (ema, losses[:10], curve(losses))),
