@@ -578,10 +578,11 @@ def record_yardsticks(
         "affine": affine_predictor(schedule, seen),
         "memoriser": memoriser(schedule, seen),
     }
-    summary = denoiser.described() | {"n": n, "seed": seed, "t": YARDSTICK_TIMES, "predictors": {}}
+    summary = denoiser.described() | {"n": n, "seed": seed, "t": list(YARDSTICK_TIMES)}
+    summary["predictors"] = {}
     record = f"yardsticks-{denoiser.name}"
     before = results.load(record, out) if record in results.names(folder=out) else {}
-    if all(before.get(key) == summary[key] for key in ("data_sha256", "n", "seed")):
+    if all(before.get(key) == summary[key] for key in ("data_sha256", "n", "seed", "t")):
         baselines, summary["predictors"] = {}, before["predictors"]
     for name in ("network", *baselines):
         losses = []

@@ -225,6 +225,11 @@ def test_yardsticks_are_recorded_beside_the_network(tmp_path, weights, monkeypat
     assert anew["palette"]["loss"] == [7, 7]
     assert anew["network"] == record["predictors"]["network"]
     assert anew["affine"] == record["predictors"]["affine"]
+    # and at other timesteps all of them are
+    monkeypatch.setattr(evaluation, "YARDSTICK_TIMES", (10,))
+    main(["evaluate", "yardsticks", "--weights", weights, "--n", "3", "--out", str(tmp_path)])
+    anew = results.load("yardsticks-net", tmp_path)["predictors"]
+    assert anew["palette"]["loss"] == record["predictors"]["palette"]["loss"][1:]
 
 
 def test_exported_folders_have_the_same_classes_and_no_picture_of_the_training(

@@ -117,6 +117,8 @@ def test_ten_evaluations_from_the_clusters_have_the_smallest_distances():
     for rival in plain:
         assert all(x < y for x, y in zip(distances(ten), distances(rival)))
     assert signs(ten, "ddpm-1000") == signs(ten, twenty) == "..."
+    for rival in ("quadratic-ddim-10", "multistep-10"):
+        assert signs(ten, rival) == "..."
     best = min(STOPS, key=lambda stop: distances(f"es-clusters-{stop}-ddim-20")[1])
     assert best == 400
 
