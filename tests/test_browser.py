@@ -80,6 +80,9 @@ CUT = """() => {
 }"""
 # formulas and drawings have their own description, and thousands of parts
 AXE = """async (rules) => {
+  // colours that still fade from one theme into the other are neither's
+  const fading = document.getAnimations().filter((e) => e instanceof CSSTransition);
+  await Promise.allSettled(fading.map((e) => e.finished));
   document.querySelectorAll("mjx-container").forEach((e) => e.replaceWith("x"));
   document.querySelectorAll("article svg[role=img]").forEach((e) => e.replaceChildren());
   document.querySelectorAll("article dl.py").forEach((e, i) => i > 20 && e.remove()); // the package: all alike
