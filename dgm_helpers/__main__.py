@@ -20,7 +20,7 @@ from . import evaluation, grading, handout, recipes, results, score_sampling, sp
 from .arguments import require_int, require_number, require_path
 from .networks import UNet
 from .samplers import clipped
-from .schedules import NoiseSchedule
+from .schedules import SPACINGS, NoiseSchedule
 
 
 @contextmanager
@@ -273,7 +273,7 @@ SHARED = {  # arguments of several commands
     "batch": {"type": int, "default": 100, "help": "pictures sampled at once"},
     "seed": {"type": int, "default": 0},
     "threads": {"type": int, "help": "of the processor; with as many, a run repeats bit for bit"},
-    "spacing": {"choices": ("uniform", "quadratic"), "default": "uniform", "help": "of the steps"},
+    "spacing": {"choices": SPACINGS, "default": "uniform", "help": "of the steps"},
     "compile": {"action": "store_true", "dest": "compiled", "help": "needs a C++ compiler"},
     "pictures": {"default": "runs/fid", "help": "folder that keeps them; a killed run continues"},
 }

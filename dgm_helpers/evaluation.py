@@ -48,7 +48,7 @@ from .samplers import (
     sample_ddpm,
     sample_es_ddpm,
 )
-from .schedules import NoiseSchedule, require_schedule, timesteps
+from .schedules import SPACINGS, NoiseSchedule, require_schedule, timesteps
 from .training import load_pretrained, load_tensors, save_tensors, weights_file
 
 REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; those of training have 0
@@ -185,13 +185,13 @@ class Denoiser:
             Epsilon scaling: what the noise estimate is divided by.
         guidance : float, optional
             Classifier-free guidance: the scale; a step then costs two evaluations.
-        spacing : {"uniform", "quadratic"}
+        spacing : {"uniform", "quadratic", "karras"}
             Of the timesteps.
         batch, seed : int
         """
         part = {"batch": require_int("batch", batch, 1), "seed": require_seed(seed)}
         require_choice("sampler", sampler, ("ddim", "ddpm", "multistep", "train", "real"))
-        require_choice("spacing", spacing, ("uniform", "quadratic"))
+        require_choice("spacing", spacing, SPACINGS)
         options = {"steps": steps, "proposals": proposals, "stop_at": stop_at}
         options |= {"eps_scale": eps_scale, "guidance": guidance}
         options |= {"spacing": None if spacing == "uniform" else spacing}
@@ -263,7 +263,8 @@ class Denoiser:
                 return sample_es_ddpm(*start, x, **early, **options, generator=generator)
             x_T = noise(len(labels), generator)
             if recipe["sampler"] == "multistep":
-                taus = timesteps(self.schedule.T, options["steps"], options["spacing"])
+                steps, spacing = options["steps"], options["spacing"]
+                taus = timesteps(self.schedule.T, steps, spacing, schedule=self.schedule)
                 *_, last = reverse_process(*start, x_T, taus, multistep())
                 return last.x
             if recipe["sampler"] == "ddpm":
@@ -430,7 +431,7 @@ def draw_each(eps_model, schedule, seeds, *, sampler="ddim", steps=50, eta=0.0, 
     require_choice("sampler", sampler, ("ddim", "ddpm"))
     eta, steps = require_number("eta", eta, least=0, most=1), require_int("steps", steps, 1)
     formula = ddpm_step if sampler == "ddpm" else partial(ddim_step, eta=eta)
-    taus = timesteps(require_schedule(schedule).T, steps, spacing)
+    taus = timesteps(require_schedule(schedule).T, steps, spacing, schedule=schedule)
     try:
         seeds = [require_int("seeds", seed, 0, 2**63 - 1) for seed in seeds]
     except TypeError:

@@ -216,7 +216,7 @@ def sample_ddpm(
         Number of steps in 1…T; all T by default.
     variance : {"small", "large"}
         As in :func:`ddpm_step`.
-    spacing : {"uniform", "quadratic"}
+    spacing : {"uniform", "quadratic", "karras"}
         As in :func:`dgm_helpers.schedules.timesteps`.
     generator : torch.Generator
         Source of the noise of the steps.
@@ -230,7 +230,7 @@ def sample_ddpm(
     require_data("x_T", x_T)
     require_generator(generator, x_T.device)
     T = require_schedule(schedule).T
-    taus = timesteps(T, T if steps is None else steps, spacing)
+    taus = timesteps(T, T if steps is None else steps, spacing, schedule=schedule)
     return _end(eps_model, schedule, x_T, taus, partial(ddpm_step, variance=variance), generator)
 
 
@@ -245,7 +245,7 @@ def sample_ddim(eps_model, schedule, x_T, *, steps=50, eta=0.0, spacing="uniform
     require_data("x_T", x_T)
     if eta or generator is not None:
         require_generator(generator, x_T.device)
-    taus = timesteps(require_schedule(schedule).T, steps, spacing)
+    taus = timesteps(require_schedule(schedule).T, steps, spacing, schedule=schedule)
     return _end(
         eps_model, schedule, x_T, taus, partial(ddim_step, eta=eta), generator if eta else None
     )
@@ -277,7 +277,7 @@ def sample_es_ddpm(
         Number of steps in 1…``stop_at``; all by default.
     eta : float
         As in :func:`ddim_step`; 1 is DDPM with the small variance.
-    spacing : {"uniform", "quadratic"}
+    spacing : {"uniform", "quadratic", "karras"}
         As in :func:`dgm_helpers.schedules.timesteps`, for 0…``stop_at``.
     generator : torch.Generator
         Source of the noise, on the device of the proposals.
@@ -292,7 +292,7 @@ def sample_es_ddpm(
     steps = stop_at if steps is None else require_int("steps", steps, min(stop_at, 1), stop_at)
     eta = require_number("eta", eta, least=0, most=1)
     require_generator(generator, proposals.device)
-    taus = timesteps(max(stop_at, 1), max(steps, 1), spacing)
+    taus = timesteps(max(stop_at, 1), max(steps, 1), spacing, schedule=schedule)
     if stop_at == 0:
         return proposals.clone()
     noise = torch.randn(
@@ -315,7 +315,9 @@ def invert_ddim(eps_model, schedule, x0, *, steps=50, spacing="uniform"):
     """
     require_callable("eps_model", eps_model)
     require_data("x0", x0)
-    taus = timesteps(require_schedule(schedule).T, steps, spacing).flip(0).tolist()
+    taus = (
+        timesteps(require_schedule(schedule).T, steps, spacing, schedule=schedule).flip(0).tolist()
+    )
     x = x0
     for t, s in zip(taus[:-1], taus[1:], strict=True):
         eps = checked_eps(eps_model, x, max(t, 1))

@@ -9,7 +9,7 @@ import torch
 
 from .arguments import described, is_floats, require_choice, require_int, require_number
 
-POWERS = {"uniform": 1, "quadratic": 2}
+SPACINGS = ("uniform", "quadratic", "karras")
 LONGEST = 10**7  # the largest T
 
 
@@ -122,7 +122,7 @@ def at(coefficient, t, x):
     return coefficient.to(x.device)[t].reshape(-1, *[1] * (x.ndim - 1))
 
 
-def timesteps(T, n, spacing="uniform"):
+def timesteps(T, n, spacing="uniform", *, schedule=None):
     r"""A descending sub-sequence :math:`T=\tau_n>\dots>\tau_0=0` for a sampler of ``n`` steps.
 
     Parameters
@@ -131,9 +131,13 @@ def timesteps(T, n, spacing="uniform"):
         The timestep to start from: the number of noising steps of the schedule, or an earlier one.
     n : int
         Number of sampling steps, 1 ≤ n ≤ T.
-    spacing : {"uniform", "quadratic"}
-        :math:`\tau_i \approx iT/n`, or :math:`\tau_i \approx i^2T/n^2`, which spends more steps near the data
-        (Song, Meng & Ermon 2021, appendix D.2). Where rounding would repeat a timestep, the next free one is taken.
+    spacing : {"uniform", "quadratic", "karras"}
+        :math:`\tau_i \approx iT/n`; :math:`\tau_i \approx i^2T/n^2`, which spends more steps near the data (Song,
+        Meng & Ermon 2021, appendix D.2); or :math:`\tau_1=1` and :math:`\lambda_{\tau_i}^{1/7}` as evenly spaced as
+        possible up to T, with the noise level :math:`\lambda_t=\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}` (Karras et al.
+        2022, equation 5). Where rounding would repeat a timestep, the next free one is taken.
+    schedule : NoiseSchedule, optional
+        Gives the noise levels; needed for "karras" only.
 
     Returns
     -------
@@ -142,7 +146,15 @@ def timesteps(T, n, spacing="uniform"):
     """
     T = require_int("T", T, 1, LONGEST)
     n = require_int("n (the number of steps)", n, 1, T)
-    power = POWERS[require_choice("spacing", spacing, POWERS)]
-    i = torch.arange(n + 1, dtype=torch.float64, device="cpu")
-    tau = torch.maximum((T * (i / n) ** power).round().long(), torch.arange(n + 1, device="cpu"))
+    require_choice("spacing", spacing, SPACINGS)
+    i = torch.arange(n + 1, device="cpu")
+    if spacing == "karras":
+        require_int("T", T, 1, require_schedule(schedule).T)
+        level = schedule.snr[1 : T + 1] ** (-1 / 14)
+        wanted = level[-1] + (level[0] - level[-1]) * (n - i[1:]) / max(n - 1, 1)
+        nearest = torch.searchsorted((level[1:] + level[:-1]) / 2, wanted)
+        tau = torch.cat([i[:1], 1 + nearest])
+    else:
+        tau = (T * (i.double() / n) ** (1 + (spacing == "quadratic"))).round().long()
+    tau = torch.minimum((tau - i).cummax(0).values, torch.tensor(T - n)) + i
     return tau.flip(0)

@@ -214,7 +214,7 @@ ROOMS = {
         lambda **a: NoiseSchedule.linear(**a).snr[1:], core(T=20, beta_1=0.01, beta_T=0.3)
     ),
     "NoiseSchedule.cosine": Call(lambda **a: NoiseSchedule.cosine(**a).beta, core(T=20)),
-    "timesteps": Call(timesteps, core(T=20, n=5, spacing="uniform")),
+    "timesteps": Call(timesteps, core(T=20, n=5, spacing="karras", **SCHEDULED)),
     **DIFFUSION,
     "gaussian_kl": Call(
         gaussian_kl,

@@ -93,7 +93,7 @@ def test_sample_writes_the_same_pictures_for_the_same_seed(tmp_path, weights):
 
 @pytest.mark.parametrize(
     "options",
-    [[], ["--eta", "1"], ["--sampler", "ddpm"], ["--spacing", "quadratic", "--eta", "0.5"]],
+    [[], ["--eta", "1"], ["--sampler", "ddpm"], ["--spacing", "karras", "--eta", "0.5"]],
 )
 def test_pictures_are_the_same_whatever_the_batch(options, tmp_path):
     for batch in ("1", "3", "4"):

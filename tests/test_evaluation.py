@@ -93,9 +93,9 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
     run("a", "--steps", "2", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
     assert results.load("generated-es-pca-0-4", tmp_path / "a")["recipe"]["steps"] == 0
     assert results.load("generated-es-pca-10-ddpm-2-4", tmp_path / "a")["recipe"]["stop_at"] == 10
-    run("a", "--sampler", "multistep", "--steps", "2", "--guidance", "2", "--spacing", "quadratic")
-    guided = results.load("generated-guided-2-quadratic-multistep-2-4", tmp_path / "a")
-    assert guided["recipe"]["guidance"] == 2 and guided["recipe"]["spacing"] == "quadratic"
+    run("a", "--sampler", "multistep", "--steps", "2", "--guidance", "2", "--spacing", "karras")
+    guided = results.load("generated-guided-2-karras-multistep-2-4", tmp_path / "a")
+    assert guided["recipe"]["guidance"] == 2 and guided["recipe"]["spacing"] == "karras"
     run("a", "--sampler", "real")
     floor = results.load("generated-real-4", tmp_path / "a")
     assert floor["features"]["pca"]["fid"] > 0
@@ -339,7 +339,9 @@ def test_a_spacing_that_does_not_exist_is_one_line(weights, tmp_path):
         options = ["--weights", weights, "--out", str(tmp_path / "out"), "--spacing", "cubic"]
         with pytest.raises(SystemExit, match="^error: argument --spacing: invalid choice: 'cubic'"):
             main(["evaluate", measure, *options])
-    with pytest.raises(ValueError, match="^spacing must be one of 'uniform', 'quadratic', got"):
+    with pytest.raises(
+        ValueError, match="^spacing must be one of 'uniform', 'quadratic', 'karras', got"
+    ):
         evaluation.Denoiser(weights).recipe(spacing="cubic")
     assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
 
@@ -421,9 +423,7 @@ def test_recipes_that_json_changes_continue_their_own_pictures(tmp_path):
         evaluation.draw_pictures(uniform, torch.arange(5), {"batch": 2}, n=4, folder=tmp_path)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"eta": 1.0}, {"sampler": "ddpm"}, {"spacing": "quadratic"}]
-)
+@pytest.mark.parametrize("options", [{}, {"eta": 1.0}, {"sampler": "ddpm"}, {"spacing": "karras"}])
 def test_each_picture_has_its_own_noise_whatever_is_drawn_beside_it(options):
     schedule, seeds = NoiseSchedule.linear(), [3, 1, 4, 15, 9]
     eps_model = clipped(lambda x, t: 0.5 * x, schedule)

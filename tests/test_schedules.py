@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgm_helpers.schedules import NoiseSchedule, timesteps
+from dgm_helpers.schedules import SPACINGS, NoiseSchedule, timesteps
 
 SCHEDULES = {
     "linear": NoiseSchedule.linear(),
@@ -100,12 +100,13 @@ def test_numpy_integers_are_integers():
     assert torch.equal(timesteps(np.int64(1000), np.uint8(10)), timesteps(1000, 10))
 
 
-@pytest.mark.parametrize("spacing", ["uniform", "quadratic"])
+@pytest.mark.parametrize("schedule", [NoiseSchedule.linear(), NoiseSchedule.cosine()])
+@pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize(
     ("T", "n"), [(1000, 1), (1000, 10), (1000, 37), (1000, 999), (1000, 1000), (1, 1), (7, 5)]
 )
-def test_timesteps_fall_strictly_from_T_to_0(T, n, spacing):
-    tau = timesteps(T, n, spacing)
+def test_timesteps_fall_strictly_from_T_to_0(T, n, spacing, schedule):
+    tau = timesteps(T, n, spacing, schedule=schedule)
     assert tau.dtype == torch.int64 and tau.shape == (n + 1,)
     assert tau[0] == T and tau[-1] == 0 and (tau.diff() < 0).all()
 
@@ -115,6 +116,25 @@ def test_timesteps_values():
     assert timesteps(1000, 4, "quadratic").tolist() == [1000, 562, 250, 62, 0]
     assert timesteps(200, 4).tolist() == [200, 150, 100, 50, 0]
     assert timesteps(5, 5, "quadratic").tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_karras_timesteps_are_the_nearest_to_evenly_spaced_seventh_roots_of_the_noise_level():
+    """Karras et al. 2022, equation 5, with the schedule's own lowest and highest level, and the nearest timesteps."""
+    schedule = NoiseSchedule.linear()
+    levels = ((1 - schedule.alpha_bar) / schedule.alpha_bar).sqrt()
+    for T, n in ((1000, 10), (600, 20)):
+        low, high = levels[1] ** (1 / 7), levels[T] ** (1 / 7)
+        wanted = [(high + i / (n - 1) * (low - high)) ** 7 for i in range(n)]
+        nearest = [(levels[1:] ** (1 / 7) - w ** (1 / 7)).abs().argmin().item() + 1 for w in wanted]
+        got = timesteps(T, n, "karras", schedule=schedule).tolist()
+        assert got == [*nearest, 0] and len(set(got)) == n + 1
+
+
+def test_karras_timesteps_need_a_schedule_that_reaches_T():
+    with pytest.raises(TypeError, match="^schedule must be a NoiseSchedule, got None"):
+        timesteps(10, 5, "karras")
+    with pytest.raises(ValueError, match="^T must be an int in 1…10, got 11"):
+        timesteps(11, 5, "karras", schedule=NoiseSchedule.linear(10))
 
 
 @pytest.mark.parametrize("alpha_bar", [[1.0, 0.5], torch.tensor([1.0, 0.5]), torch.tensor([1, 0])])
@@ -211,6 +231,7 @@ def test_n_of_another_type_is_refused(n):
 
 def test_unknown_spacing_is_refused():
     with pytest.raises(
-        ValueError, match="^spacing must be one of 'uniform', 'quadratic', got str 'cubic'"
+        ValueError,
+        match="^spacing must be one of 'uniform', 'quadratic', 'karras', got str 'cubic'",
     ):
         timesteps(10, 5, "cubic")
