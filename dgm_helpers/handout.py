@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LABS = ROOT / "notebooks"
 FOR_STUDENTS = ("README.md", "00_start_here.ipynb", "requirements.txt")
-NOT_LOADED = {"distinct-100", "distinct-3576"}  # networks that no lab loads
+NOT_LOADED = {"classifier-dawnlike", "distinct-100", "distinct-3576"}  # networks that no lab loads
 BOOK_ONLY = {
     "answer",
     "remove-cell",

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import re
+from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urljoin
@@ -18,6 +19,8 @@ from sphinx.util.docutils import SphinxDirective
 KEPT = 60_000  # characters of a card; a larger figure is shown by its caption only
 LINK = re.compile(r'<a class="reference internal" href="([^"#]+#[^"]+)"')  # to another page
 NUMBERED = "div.math[id^=equation-], div.proof[id], div.exercise[id], figure[id]"
+DRAWING = re.compile(r"<svg\b.*?</svg>", re.S)
+SET_ASIDE = re.compile(r'<svg data-drawing="(\d+)"></svg>')
 # sphinx-proof and sphinx-exercise give these to every box, and the search page to both its fields
 REPEATED = re.compile(r' id="(?:proof|proof-content|exercise-content|solution-content)"')
 
@@ -82,19 +85,28 @@ def collect(app, pagename, templatename, context, doctree):
     """Keep what the cards and the search show of a page, and which cards of other pages it needs."""
     if doctree is None or app.builder.name != "html":
         return
-    soup = BeautifulSoup(context["body"], "html.parser")
+    drawings = []
+
+    def set_aside(drawing):
+        drawings.append(drawing[0])
+        return f'<svg data-drawing="{len(drawings) - 1}"></svg>'
+
+    def put_back(card):
+        return SET_ASIDE.sub(lambda drawing: drawings[int(drawing[1])], str(card))
+
+    # the drawings are most of a page, and slow to parse
+    soup = BeautifulSoup(DRAWING.sub(set_aside, context["body"]), "html.parser")
     for extra in soup.select("a.headerlink, script, style, button"):
         extra.decompose()
     cards = {}
     for part in soup.select(NUMBERED):
-        card = BeautifulSoup(str(part), "html.parser")
-        if len(str(card)) > KEPT:
+        card = copy(part)
+        if len(put_back(card)) > KEPT:
             for picture in card.select("svg, img"):
                 picture.decompose()
-        for tag in card.select("[id]"):
-            if not tag.find_parent("svg"):
-                del tag["id"]
-        cards[part["id"]] = str(card)
+        for tag in [card, *card.select("[id]")]:
+            del tag["id"]
+        cards[part["id"]] = put_back(card)
     for extra in soup.select("div.math, svg, figure, pre, summary"):
         extra.replace_with(NavigableString(" … ") if "math" in extra.get("class", []) else "")
     for block in soup(["p", "li", "td", "th", "dt", "dd", "div"]):
