@@ -13,7 +13,7 @@ from dgm_helpers.bound import elbo_terms, gaussian_kl, reverse_variances
 from dgm_helpers.evaluation import copying
 from dgm_helpers.mixtures import GaussianMixture
 from dgm_helpers.samplers import epsilon_scaled, sample_ddim, sample_es_ddpm
-from dgm_helpers.schedules import NoiseSchedule, timesteps
+from dgm_helpers.schedules import SPACINGS, NoiseSchedule, timesteps
 
 ROOT = Path(__file__).parent.parent
 STOPS = (50, 100, 150, 200, 300, 400, 600, 1000)
@@ -46,6 +46,7 @@ def test_ten_evaluations_are_enough_for_all_but_ddpm():
     for row in ("ddim-50", "ddim-100", "quadratic-ddim-50", "ddpm-20", "ddpm-50", "ddpm-100"):
         assert signs("ddpm-1000", row) == "..."
     assert signs("ddpm-1000", "ddpm-10") == "..+"
+    assert [signs("ddpm-1000", f"karras-ddim-{steps}") for steps in (10, 20)] == [".++", "..."]
 
 
 def test_that_two_samplers_cannot_be_told_apart_does_not_make_them_equal():
@@ -112,8 +113,12 @@ def test_taken_alone_the_classifier_puts_the_clusters_ahead_of_ddim():
 def test_ten_evaluations_from_the_clusters_have_the_smallest_distances():
     ten, twenty = (f"es-clusters-400-ddim-{steps}" for steps in (10, 20))
     rows = results.load_rows(2000)
-    plain = [name for name in rows if name.startswith(("ddim", "ddpm", "quadratic", "multistep"))]
-    assert len(plain) == 17
+    plain = [
+        name
+        for name in rows
+        if name.startswith(("ddim", "ddpm", "quadratic", "karras", "multistep"))
+    ]
+    assert len(plain) == 21
     for rival in plain:
         assert all(x < y for x, y in zip(distances(ten), distances(rival)))
     assert signs(ten, "ddpm-1000") == signs(ten, twenty) == "..."
@@ -151,6 +156,15 @@ def test_quadratic_steps_are_no_lead_here():
     assert round(kid_leads("ddim-20", "quadratic-ddim-20")[1], 1) == 1.9
 
 
+def test_few_steps_of_karras_are_behind_uniform_ones():
+    assert [signs(f"karras-ddim-{k}", f"ddim-{k}") for k in (5, 10, 20)] == [".--", ".-.", "..."]
+    for steps in (10, 20, 50):  # what lies below t = 20, in shares of the steps
+        counted = [timesteps(1000, steps, s, schedule=SCHEDULE) < 20 for s in SPACINGS]
+        uniform, quadratic, karras = (c.sum().item() for c in counted)
+        assert uniform <= quadratic <= karras
+    assert timesteps(1000, 10, "karras", schedule=SCHEDULE)[-4:].tolist() == [103, 19, 1, 0]
+
+
 def test_the_clusters_alone_are_the_best_of_the_generators_and_not_enough():
     for other in ("vae", "pca"):
         assert signs("es-clusters-0", f"es-{other}-0") == "+++"
@@ -159,6 +173,7 @@ def test_the_clusters_alone_are_the_best_of_the_generators_and_not_enough():
     for sampler, counts in {
         "ddim": (5, 10, 20, 50, 100),
         "quadratic-ddim": (5, 10, 20, 50),
+        "karras-ddim": (10, 20, 50),
         "multistep": (5, 10, 20),
         "ddpm": (10, 20, 50, 100, 1000),
     }.items():

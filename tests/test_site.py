@@ -253,9 +253,13 @@ def test_only_what_can_be_shared_is_taken_out_of_a_group(monkeypatch):
     # the opacity of a group would be that of all its members together
     faint = '<path d="m1 1l1 1" style="fill: red; opacity: 0.5"/>'
     assert pictures.ALIKE.search(2 * faint) is None
-    # a marker takes its style from where it is used
+    # a marker has its style, and takes from where it is used what is not in it
     marker = '<path id="a" d="m1 1l1 1" style="stroke: red"/>'
     assert pictures.ALIKE.search(2 * marker) is None
+    used = '<use href="#a" x="1" style="{}"/>'.format
+    kept = used("stroke: red; fill: red")
+    short = pictures.compact(f"<defs>{marker}</defs>{used('stroke: red')}{kept}")
+    assert short == f'<defs>{marker}</defs><use href="#a" x="1"/>{kept}'
     assert pictures.relative("M 0.5 -0.25 L 0.75 0 L 10 0 z ") == "m.5-.25l.25.25 9.25 0z"
     assert pictures.PATH.search(' d="M 1e-05 0 L 1 1"') is None  # left as it is
 

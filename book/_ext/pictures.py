@@ -27,6 +27,7 @@ DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
 PATH = re.compile(r' d="((?:[MLCQz ]|-?[\d.]+(?![\de]))+)"')
 SHIFT = re.compile(r' transform="translate\((-?[\d.]+) (-?[\d.]+)\)"/>')
 CLIPPED = re.compile(r'(<g clip-path="[^"]*">)(?:<use [^>]*/>)+</g>(?:\1(?:<use [^>]*/>)+</g>)+')
+USED = re.compile(r'<use href="#([^"]*)"[^>]*>')
 ALIKE = re.compile(  # what has the same style, unless it is that of the whole of a group
     r'<(use href|path d)(="[^>]*?)( (?:clip-path="[^"]*" )?style="(?![^"]*(?<!-)opacity)[^"]*")/>'
     r"(?:<\1=\"[^>]*?\3/>)+"
@@ -65,11 +66,13 @@ def inline(svg, alt, classes="plot"):
 
 
 def compact(svg):
-    """The same drawing in about half as many letters: short coordinates, one style for what is alike, WebP for PNG."""
+    """The same drawing in about half as many letters: short coordinates, a style once, WebP for PNG."""
     svg = re.sub(r' (?:x|y)="[^"]*"', lambda m: DECIMALS.sub(r"\1", m[0]), svg.replace("> <", "><"))
     svg = SHIFT.sub(lambda m: DECIMALS.sub(r"\1", f' x="{m[1]}" y="{m[2]}"/>'), svg)
     svg = PATH.sub(lambda m: f' d="{relative(m[1])}"', svg.replace(' y="0"/>', "/>"))
     svg = CLIPPED.sub(lambda m: m[0].replace(f"</g>{m[1]}", ""), svg)
+    styles = dict(re.findall(r'<path id="([^"]*)"[^>]*?( style="[^"]*")', svg))
+    svg = USED.sub(lambda m: m[0].replace(styles.get(m[1], ""), ""), svg)
     svg = ALIKE.sub(lambda m: f"<g{m[3]}>{m[0].replace(m[3], '')}</g>", svg)
     return RASTER.sub(lambda m: webp(m[1]), svg)
 
