@@ -130,8 +130,10 @@ def evaluate_fid(weights, cache, compiled, n, pictures, out, steps, stop_at, **o
 
 
 def export(out, weights, cache, compiled, n, pictures, **options):
-    """Write as many sampled as real pictures as PNGs, class by class, for programs such as pytorch-fid."""
-    evaluation.require_counts(n, options["batch"], 1)
+    """Write as many sampled as real pictures as PNGs, for programs such as pytorch-fid, and their distances in our
+    own features.
+    """
+    evaluation.require_counts(n, options["batch"], 4)
     with new_folder(out) as folder:
         denoiser = evaluation.Denoiser(weights, cache=cache, compiled=compiled)
         recipe = denoiser.recipe(**options)
@@ -140,7 +142,9 @@ def export(out, weights, cache, compiled, n, pictures, **options):
             (folder / name).mkdir()
             for i, image in enumerate(images):
                 Image.fromarray(image).save(folder / name / f"{i:05d}.png")
+        record = evaluation.record_export(denoiser, recipe, *sets, out=folder)
     print(f"wrote {len(images)} PNGs each to {folder / 'generated'} and {folder / 'real'}")
+    print(f"wrote their distances to {record}")
 
 
 def evaluate_copies(**options):
@@ -224,7 +228,7 @@ def parser():
     text = '"train" and "real" are no samplers, but training pictures and the noise floor'
     add(
         "--sampler",
-        choices=("ddpm", "ddim", "multistep", "train", "real"),
+        choices=(*evaluation.SAMPLERS, "train", "real"),
         default="ddim",
         help=text,
     )
@@ -236,13 +240,14 @@ def parser():
     add("--out", default=results.FOLDER / "fid", help="folder of the records")
 
     add = command(measures, "export", export, f"{RECORDED} spacing")
-    add("--sampler", choices=("ddpm", "ddim", "multistep"), default="ddim")
+    add("--sampler", choices=evaluation.SAMPLERS, default="ddim")
     add("--steps", type=int, help="network evaluations (default: 50)")
     add("--guidance", type=float, help="classifier-free guidance: the scale; 1 is none")
     add("--out", required=True, help='new folder, for the folders "generated" and "real"')
 
     add = command(measures, "copies", evaluate_copies, RECORDED)
-    add("--steps", type=int, default=50, help="of deterministic DDIM")
+    add("--sampler", choices=evaluation.SAMPLERS, default="ddim")
+    add("--steps", type=int, default=50, help="network evaluations")
     add("--proposals", help=PROPOSALS)
     add("--stop-at", type=int, help="early stopping: the timestep")
     add("--out", default=results.FOLDER, help="folder of the record")

@@ -53,6 +53,7 @@ from .training import load_pretrained, load_tensors, save_tensors, weights_file
 
 REFERENCE_SEED = 1  # of the fresh pictures that samples are compared with; those of training have 0
 FLOOR_PAIRS = 10  # distances real against real
+SAMPLERS = ("ddim", "ddpm", "multistep")
 CLASSIFIED = ("generated", "dawnlike")  # sources with a released classifier
 CLUSTERS = {"pca": 1, "clusters": 30}  # of a class, in the Gaussian proposals of that name
 MOST = 10**6  # pictures of one seed
@@ -190,7 +191,7 @@ class Denoiser:
         batch, seed : int
         """
         part = {"batch": require_int("batch", batch, 1), "seed": require_seed(seed)}
-        require_choice("sampler", sampler, ("ddim", "ddpm", "multistep", "train", "real"))
+        require_choice("sampler", sampler, (*SAMPLERS, "train", "real"))
         require_choice("spacing", spacing, SPACINGS)
         options = {"steps": steps, "proposals": proposals, "stop_at": stop_at}
         options |= {"eps_scale": eps_scale, "guidance": guidance}
@@ -288,8 +289,11 @@ class Denoiser:
         return torch.randperm(len(self.train), generator=seeded(recipe["seed"]), device="cpu")[:n]
 
     def real_pictures(self, n):
-        """2n distinct real pictures, uint8, that training did not show: fresh ones of the generated set, of which a few
-        in a thousand are drawings of the set again, else held-out ones in random order.
+        """2n real pictures, uint8, of neither side of the split where there are such: fresh ones of the generated set,
+        else distinct held-out ones in random order.
+
+        Of the fresh ones a few in a thousand are by chance pictures of the training, and an eighth show the drawing of
+        one in other colours or mirrored, as new draws do.
         """
         if self.data.source == "generated":
             return generate_sprites(2 * n, REFERENCE_SEED)[0]
@@ -475,6 +479,14 @@ def measure_floor(pictures, n, features, *, seed):
         summary[name] = {"dimensions": z.shape[1], "fid": mean, "spread": spread}
         summary[name] |= {"pairs": FLOOR_PAIRS, "disjoint": min(FLOOR_PAIRS, len(z) // (2 * n))}
     return summary
+
+
+def on_palette(pictures, others):
+    """The share of the pixels of ``pictures`` whose colour occurs in the ``others``, both uint8 (n, …, 3)."""
+    colors = [
+        np.asarray(images).reshape(-1, 3) @ (1 << 16, 1 << 8, 1) for images in (pictures, others)
+    ]
+    return np.isin(*colors).mean().item()
 
 
 def nearest(pictures, others):
@@ -673,6 +685,7 @@ def _record_distances(denoiser, recipes, n, seed, real, folder, out):
             summary["pictures_sha256"] = hashlib.sha256(fake.tobytes()).hexdigest()
             found = measure(real[:n], fake, features, seed=seed)
             summary["in_class"] = denoiser.in_class(recipe, fake)
+            summary["on_palette"] = on_palette(fake, denoiser.train.images)
         summary |= {"features": found, "seconds": time.perf_counter() - start}
         yield results.record(name, summary, made_with=made_with, folder=out), True
 
@@ -714,9 +727,24 @@ def matched_pictures(denoiser, recipe, *, n, pictures="runs/fid"):
     return samples, np.concatenate(real)
 
 
+def record_export(denoiser, recipe, samples, real, *, out):
+    """Record the distances of sampled pictures to as many real ones, uint8 (n, 16, 16, 3); returns the path.
+
+    The two sets are those of :func:`matched_pictures`, and the feature sets those of :func:`record_distances`.
+    """
+    made_with, start = results.provenance(), time.perf_counter()
+    row, n = results.row_name(recipe), len(samples)
+    summary = {"row": row, "n": n, "recipe": recipe, "weights_sha256": denoiser.weights_sha256}
+    features = measure(real, samples, denoiser.feature_sets(), seed=recipe["seed"])
+    summary |= {"features": features, "seconds": time.perf_counter() - start}
+    name = f"export-{results.row_record(row, n, denoiser.data.source)}"
+    return results.record(name, summary, made_with=made_with, folder=out)
+
+
 def record_copies(
     weights="sprites-generated",
     *,
+    sampler="ddim",
     steps=50,
     proposals=None,
     stop_at=None,
@@ -728,15 +756,16 @@ def record_copies(
     pictures="runs/fid",
     out=results.FOLDER,
 ):
-    """Record how far DDIM samples and held-out pictures lie from the nearest picture of the training; returns the path.
+    """Record how far samples and held-out pictures lie from the nearest picture of the training; returns the path.
 
-    Arguments as in :func:`record_distances`, with one number of ``steps`` and at most one ``stop_at``.
+    The sampler and its options are those of :meth:`Denoiser.recipe`, all others as in :func:`record_distances`.
     """
     n, batch = require_counts(n, batch, 1)
     made_with, start = results.provenance(), time.perf_counter()
     denoiser = Denoiser(weights, cache=cache, compiled=compiled)
     early = {"proposals": proposals, "stop_at": stop_at}
-    recipe = denoiser.recipe("ddim", steps=steps, **early, batch=batch, seed=seed)
+    require_choice("sampler", sampler, SAMPLERS)
+    recipe = denoiser.recipe(sampler, steps=steps, **early, batch=batch, seed=seed)
     for folder in (out, pictures):
         results.writable(folder)
     samples, _ = denoiser.pictures(recipe, n, pictures)
@@ -744,6 +773,6 @@ def record_copies(
     summary |= {"weights_sha256": denoiser.weights_sha256, "data_sha256": denoiser.data.sha256}
     summary |= nearest_training_pictures(samples, denoiser.shown, denoiser.held_out)
     summary["seconds"] = time.perf_counter() - start
-    row = "" if proposals is None else f"-{results.row_name(recipe)}"
-    name = f"copies-{denoiser.name}{row}"
+    row = results.row_name(recipe)
+    name = f"copies-{denoiser.name}" + (f"-{row}" if row != f"ddim-{steps}" else "")
     return results.record(name, summary, made_with=made_with, folder=out)

@@ -409,7 +409,7 @@ def test_the_cards_are_those_that_other_pages_refer_to(html):
 
 
 def test_the_book_is_light(html, facts):
-    """A limit for what a page loads, and one for the site with its downloads, but for the PDF, which few builds make."""
+    """A limit for what a page loads, and one for the site, downloads and all but the PDF, which few builds make."""
     sizes = [path.stat().st_size for path in html.rglob("*") if path.is_file()]
     pdf = html / "downloads" / "book.pdf"
     assert sum(sizes) - (pdf.stat().st_size if pdf.exists() else 0) < 30e6

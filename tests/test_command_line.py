@@ -434,7 +434,7 @@ def test_every_row_has_its_command(monkeypatch):
         if path.stem.startswith("generated") and "weights" in (recipe or {}):
             assert recipe == {**record["recipe"], "compiled": denoiser.compiled}, path.stem
     others = {records.arguments(path)[1] for path in records.records()}
-    assert others == {"bound", "copies", "fid", "yardsticks"}
+    assert others == {"bound", "copies", "export", "fid", "yardsticks"}
 
 
 def test_pictures_survive_the_way_to_tensors_and_back():

@@ -244,6 +244,10 @@ def test_exported_folders_have_the_same_classes_and_no_picture_of_the_training(
         if (folder := tmp_path / "sets" / name)
     }
     assert sides["generated"].shape == sides["real"].shape == (60, 16, 16, 3)
+    record = results.load("export-generated-ddim-1-60", tmp_path / "sets")
+    x = [sprites.to_tensor(side) for side in (sides["real"], sides["generated"])]
+    wanted = fid(*x, features=evaluation.Denoiser(weights).feature_sets()["classifier"])
+    assert record["features"]["classifier"]["fid"] == pytest.approx(wanted)
     denoiser = evaluation.Denoiser(weights)
     shown = {image.tobytes() for image in denoiser.train.images}
     real = {image.tobytes() for image in sides["real"]}
@@ -487,30 +491,41 @@ def test_the_nearest_training_picture(tmp_path, weights):
     assert np.allclose(sorted(record["samples"]), evaluation.nearest(pictures, train)[0], atol=1e-4)
 
 
-def test_copies_of_early_stopping_have_a_record_of_their_own(tmp_path, weights):
+def test_the_share_of_pixels_with_a_colour_of_the_others():
+    others = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
+    pictures = np.array([[[1, 2, 3], [3, 2, 1], [4, 5, 6], [4, 5, 7]]], np.uint8)
+    assert evaluation.on_palette(pictures, others) == 0.5
+    assert evaluation.on_palette(others, pictures) == 1
+
+
+def test_copies_of_other_samplers_have_a_record_of_their_own(tmp_path, weights):
     run = {"weights": weights, "n": 4, "batch": 2, "pictures": tmp_path, "out": tmp_path}
     with pytest.raises(ValueError, match="proposals and stop_at must be given together"):
         evaluation.record_copies(**run, proposals="clusters")
+    path = evaluation.record_copies(**run, sampler="multistep", steps=1)
+    assert path.name == "copies-net-multistep-1.json"
     path = evaluation.record_copies(**run, steps=1, proposals="clusters", stop_at=1)
     assert path.name == "copies-net-es-clusters-1-ddim-1.json"
     record = results.load(path.stem, tmp_path)
     assert record["recipe"]["proposals"] == "clusters" and len(record["samples"]) == 4
 
 
-def test_a_recorded_row_is_found_again():
-    record = results.load_row("ddim-10", 2000)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": "train"},
+        {"sampler": "ddim", "steps": 10},
+        {"sampler": "ddim", "proposals": "clusters", "stop_at": 0},
+    ],
+)
+def test_a_recorded_row_is_found_again(options, tmp_path):
     denoiser = evaluation.Denoiser("sprites-generated")
-    recipe = denoiser.recipe("ddim", steps=10)
-    assert {**recipe, "compiled": True} == record["recipe"]
-    draw_batch = denoiser.batch_drawer(recipe)
-
-    def draw(i):  # batch i as `evaluation.draw_pictures` draws it, but nothing is kept
-        generator, labels = seeded(i), denoiser.train.tensors()[1]
-        return draw_batch(
-            labels[torch.randint(len(labels), (100,), generator=generator)], generator
-        )
-
-    fake = sprites.to_uint8(torch.cat([draw(i) for i in range(20)]))
+    recipe = denoiser.recipe(**options)
+    record = results.load_row(results.row_name(recipe), 2000)
+    assert {**recipe, **({"compiled": True} if "steps" in recipe else {})} == record["recipe"]
+    fake, _ = denoiser.pictures(recipe, 2000, tmp_path)
+    share = evaluation.on_palette(fake, denoiser.train.images)
+    assert share == pytest.approx(record["on_palette"], abs=1e-3)
     real = sprites.to_tensor(denoiser.real_pictures(2000)[:2000])
     features = denoiser.feature_sets()
     for name in ("classifier", "pca"):
@@ -519,6 +534,31 @@ def test_a_recorded_row_is_found_again():
         assert found == pytest.approx(
             record["features"][name]["fid"], rel=0.01
         )  # compiled arithmetic rounds otherwise
+
+
+def drawing(image):
+    """A picture but for its colours and its mirroring."""
+    codes = image.astype(int) @ (1 << 16, 1 << 8, 1)
+    keys = []
+    for side in (codes, codes[:, ::-1]):
+        _, first, pattern = np.unique(side, return_index=True, return_inverse=True)
+        keys.append(first.argsort().argsort()[pattern.ravel()].tobytes())
+    return min(keys)
+
+
+def test_fresh_pictures_repeat_a_few_of_the_training_and_more_of_its_drawings():
+    """What the page of results says of them; the held-out pictures have none of either."""
+    denoiser = evaluation.Denoiser("sprites-generated")
+    pictures = {image.tobytes() for image in denoiser.train.images}
+    drawings = {drawing(image) for image in denoiser.train.images}
+    fresh, held_out = denoiser.real_pictures(5000), denoiser.held_out.images
+    assert np.mean([image.tobytes() in pictures for image in fresh]) == pytest.approx(
+        0.0035, abs=5e-5
+    )
+    assert np.mean([drawing(image) in drawings for image in fresh]) == pytest.approx(
+        0.12, abs=0.005
+    )
+    assert not any(drawing(image) in drawings for image in held_out)
 
 
 def test_every_row_says_what_it_was_made_of():

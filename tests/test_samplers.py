@@ -853,6 +853,22 @@ def test_multistep_is_of_second_order_on_the_exact_flow():
     assert error(multistep(), 20) < error(ddim_step, 40)
 
 
+def test_multistep_is_of_second_order_on_a_mixture():
+    x = normal(5, 2, seed=8)
+
+    def end(step, n):
+        *_, last = reverse_process(
+            mixture_eps, SCHEDULE, x, [900 - 800 * i // n for i in range(n + 1)], step
+        )
+        return last.x
+
+    true = end(multistep(), 800)
+    for step, low, high in ((lambda: ddim_step, 0.8, 1.3), (multistep, 1.7, 2.4)):
+        errors = [(end(step(), n) - true).square().mean().sqrt().item() for n in (40, 80, 160)]
+        for coarse, fine in itertools.pairwise(errors):
+            assert low < math.log2(coarse / fine) < high, errors
+
+
 def test_first_and_last_step_of_multistep_are_those_of_ddim():
     x = normal(4, 2, seed=9)
     for taus in ([700, 300], [700, 0]):

@@ -19,16 +19,15 @@ def arguments(path):
     record = json.loads(path.read_text(encoding="utf-8"))
     measure = "fid" if path.parent.name == "fid" else path.stem.split("-")[0]
     measure = {"elbo": "bound"}.get(measure, measure)
-    weights = record.get("weights") or "sprites-" + path.stem.split("-")[0]
+    source = path.stem.removeprefix("export-").split("-")[0]
+    weights = record.get("weights") or f"sprites-{source}"
     words = ["evaluate", measure, "--weights", weights, "--n", str(record["n"]), "--threads", "1"]
     recipe = record.get("recipe") or {}
-    if measure in ("fid", "copies"):
+    if measure in ("fid", "copies", "export"):
         words += ["--compile", "--pictures", "runs/pictures"]
     for option in OPTIONS:
         value = recipe.get(option)
-        if measure == "copies" and option == "sampler" or option == "steps" and not value:
-            continue
-        if value is not None:
+        if value is not None and not (option == "steps" and value == 0):
             words += [f"--{option.replace('_', '-')}", f"{value}"]
     if measure == "fid" and not recipe:
         words += ["--sampler", "real"]
@@ -36,10 +35,10 @@ def arguments(path):
 
 
 def records():
-    """The records of bounds, yardsticks, copies and distances; those with the fewest pictures first."""
+    """The records of bounds, yardsticks, copies, exports and distances; those with the fewest pictures first."""
     paths = [
         path
-        for kind in ("elbo-*", "yardsticks-*", "copies-*", "fid/*")
+        for kind in ("elbo-*", "yardsticks-*", "copies-*", "export-*", "fid/*")
         for path in sorted(RESULTS.glob(f"{kind}.json"))
     ]
     return sorted(paths, key=lambda path: json.loads(path.read_text(encoding="utf-8"))["n"])
@@ -53,6 +52,8 @@ def main():
     for path in records():
         words = ["python", "-m", "dgm_helpers", *arguments(path)]
         out = Path(options.out) / path.parent.relative_to(RESULTS)
+        if words[4] == "export":  # it wants a folder of its own, for the pictures
+            out = Path("runs", path.stem)
         words += ["--out", out.as_posix()]
         if options.cache and "dawnlike" in path.stem:
             words += ["--cache", options.cache]
