@@ -552,12 +552,9 @@ def test_fresh_pictures_repeat_a_few_of_the_training_and_more_of_its_drawings():
     pictures = {image.tobytes() for image in denoiser.train.images}
     drawings = {drawing(image) for image in denoiser.train.images}
     fresh, held_out = denoiser.real_pictures(5000), denoiser.held_out.images
-    assert np.mean([image.tobytes() in pictures for image in fresh]) == pytest.approx(
-        0.0035, abs=5e-5
-    )
-    assert np.mean([drawing(image) in drawings for image in fresh]) == pytest.approx(
-        0.12, abs=0.005
-    )
+    same = np.mean([image.tobytes() in pictures for image in fresh])
+    redrawn = np.mean([drawing(image) in drawings for image in fresh])
+    assert 0.003 < same < 0.005 and 0.11 < redrawn < 0.13
     assert not any(drawing(image) in drawings for image in held_out)
 
 
