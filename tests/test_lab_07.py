@@ -156,6 +156,16 @@ def test_quadratic_steps_are_no_lead_here():
     assert round(kid_leads("ddim-20", "quadratic-ddim-20")[1], 1) == 1.9
 
 
+def test_short_steps_near_the_data_give_clean_colours():
+    clean = {
+        name: row["on_palette"] for name, row in results.load_rows(2000).items() if name != "real"
+    }
+    for steps in (10, 20, 50):
+        assert clean[f"quadratic-ddim-{steps}"] > clean[f"ddim-{steps}"] + 0.05
+        assert clean[f"karras-ddim-{steps}"] > 0.99 > 0.95 > clean[f"ddim-{steps}"]
+    assert clean["ddpm-1000"] > 0.9998 and clean["ddpm-100"] > clean["ddim-100"] > 0.98
+
+
 def test_few_steps_of_karras_are_behind_uniform_ones():
     assert [signs(f"karras-ddim-{k}", f"ddim-{k}") for k in (5, 10, 20)] == [".--", ".-.", "..."]
     for steps in (10, 20, 50):  # what lies below t = 20, in shares of the steps
