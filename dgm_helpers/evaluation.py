@@ -735,6 +735,8 @@ def record_export(denoiser, recipe, samples, real, *, out):
     made_with, start = results.provenance(), time.perf_counter()
     row, n = results.row_name(recipe), len(samples)
     summary = {"row": row, "n": n, "recipe": recipe, "weights_sha256": denoiser.weights_sha256}
+    for name, images in (("reference", real), ("pictures", samples)):
+        summary[f"{name}_sha256"] = hashlib.sha256(images.tobytes()).hexdigest()
     features = measure(real, samples, denoiser.feature_sets(), seed=recipe["seed"])
     summary |= {"features": features, "seconds": time.perf_counter() - start}
     name = f"export-{results.row_record(row, n, denoiser.data.source)}"

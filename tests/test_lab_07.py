@@ -134,9 +134,15 @@ def test_with_more_pictures_the_clusters_are_ahead_at_equal_cost():
         "ddim-10": ("+++", "+.+"),
         "ddim-20": ("+++", "+.+"),
         "ddim-50": ("+++", "+++"),
+        "ddim-100": ("+++", "+++"),
+        "quadratic-ddim-10": ("+++", "+++"),
+        "quadratic-ddim-20": ("+++", "+++"),
+        "multistep-10": ("+.+", "+.+"),
+        "multistep-20": ("+.+", "+.+"),
         "ddpm-10": ("+++", "+.+"),
         "ddpm-20": ("+.+", "+.+"),
         "ddpm-50": ("..+", "..+"),
+        "ddpm-100": ("..+", "..+"),
     }
     for rival, both in said.items():
         assert tuple(signs(row, rival, 10_000) for row in (ten, twenty)) == both
@@ -145,15 +151,38 @@ def test_with_more_pictures_the_clusters_are_ahead_at_equal_cost():
     for row in (ten, twenty):
         one, other = (
             results.estimate(results.load_row(name, 10_000), "classifier")[0]
-            for name in (row, "ddim-20")
+            for name in (row, "ddim-100")
         )
         assert one < other / 3
+
+
+def test_of_the_plain_samplers_the_second_order_one_is_the_best_at_ten_evaluations():
+    for steps in (50, 100):
+        assert signs("multistep-10", f"ddpm-{steps}", 10_000) == "..."
+    for sampler, said in (("ddim", "..+"), ("ddpm", "..+"), ("quadratic-ddim", ".++")):
+        assert signs("multistep-10", f"{sampler}-10", 10_000) == said
+    rows = results.load_rows(10_000)
+
+    def needed(sampler, target):
+        own = [row for name, row in rows.items() if name.rpartition("-")[0] == sampler]
+        own = [row for row in own if row["row"] != target]
+        found = results.fewest_evaluations(own, rows[target], rows["real"], 1000)
+        return [found[kind] and results.evaluations(found[kind]) for kind in results.KINDS]
+
+    assert needed("ddpm", "ddpm-100") == [20, 10, 50]
+    assert needed("ddim", "ddpm-100") == [10, None, 20]
+    assert needed("es-clusters-400-ddim", "ddpm-100") == [10, 10, 10]
+    for sampler, calls in (("ddpm", [50, 20, None]), ("ddim", [None] * 3)):
+        assert needed(sampler, "es-clusters-400-ddim-10") == calls
 
 
 def test_quadratic_steps_are_no_lead_here():
     assert signs("quadratic-ddim-20", "ddim-20") == "..."
     assert distances("quadratic-ddim-20")[1] > distances("ddim-20")[1]
-    assert round(kid_leads("ddim-20", "quadratic-ddim-20")[1], 1) == 1.9
+    for steps in (10, 20):
+        assert signs(f"quadratic-ddim-{steps}", f"ddim-{steps}", 10_000) == ".-."
+    for steps in (50, 100):
+        assert signs("ddim-20", f"ddim-{steps}", 10_000) == "..."
 
 
 def test_short_steps_near_the_data_give_clean_colours():
