@@ -36,6 +36,7 @@ RAW = re.compile(
 )
 READY = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
+  await document.fonts.ready;
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }"""
 SEEN = """() => {
@@ -296,6 +297,20 @@ def test_the_search_finds_chapters_and_shows_what_they_say(
     assert any(excerpt in text for text in shown[:3])
     assert not [text for text in shown if RAW.search(text) or ".pdf" in text or "Contents" in text]
     assert tab.complaints == []
+
+
+def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
+    """Else the whole page is laid out again with each kind of letters."""
+    tab.add_init_script("""new MutationObserver((changes, observer) => {
+      if (!document.querySelector("article mjx-container")) return;
+      observer.disconnect();
+      window.first = [...document.fonts].filter((e) => e.status === "loaded").map((e) => e.family);
+    }).observe(document, { childList: true, subtree: true })""")
+    visit(tab, (html / "book" / "02_reverse.html").as_uri())
+    used = tab.evaluate(
+        "[...document.fonts].filter((e) => e.status !== 'unloaded').map((e) => e.family)"
+    )
+    assert sorted(tab.evaluate("window.first")) == sorted(used) and "MJXTEX-I" in used
 
 
 def test_the_theme_toggles_and_is_kept(html, tab):
