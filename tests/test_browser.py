@@ -299,6 +299,35 @@ def test_the_search_finds_chapters_and_shows_what_they_say(
     assert tab.complaints == []
 
 
+def test_an_excerpt_marks_words_from_their_start_and_a_page_is_found_once(html, tab):
+    visit(tab, f"{html.as_uri()}/search.html?q=early stopping")
+    tab.wait_for_function("document.querySelector('.search-summary')?.innerText.includes('found')")
+    tab.wait_for_function("document.querySelectorAll('ul.search > li > .context').length > 5")
+    marked = tab.evaluate(
+        "[...document.querySelectorAll('.context mark')].map((e) => e.previousSibling?.textContent ?? '')"
+    )
+    assert marked and not [before for before in marked if before[-1:].isalnum()]
+    links = tab.locator("ul.search > li > a")
+    found = links.evaluate_all("(links) => links.map((e) => e.getAttribute('href'))")
+    assert len(found) == len(set(found))
+    # the magnifier stands before the words
+    field, icon = (tab.locator(f".bd-search-container .bd-search {e}") for e in ("input", "i"))
+    inset = field.evaluate("(e) => parseFloat(getComputedStyle(e).paddingLeft)")
+    box = icon.bounding_box()
+    assert box["x"] + box["width"] < field.bounding_box()["x"] + inset
+
+
+def test_words_that_were_searched_for_are_marked_without_a_lost_icon(html, tab):
+    visit(tab, f"{html.as_uri()}/book/02_reverse.html?highlight=alpha")
+    tab.locator("#searchbox .highlight-link").wait_for()
+    lost = tab.evaluate("""() => [...document.querySelectorAll("*")].flatMap((e) =>
+      ["::before", "::after"].map((part) => getComputedStyle(e, part)).filter((style) =>
+        style.display !== "none" && /[\\ue000-\\uf8ff]/.test(style.content)).map(() => e.outerHTML))""")
+    assert lost == []
+    seen = tab.evaluate(SEEN)
+    assert seen["unset"] == 0 and not RAW.findall(seen["text"])
+
+
 def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
     """Else the whole page is laid out again with each kind of letters."""
     tab.add_init_script("""new MutationObserver((changes, observer) => {
@@ -311,6 +340,13 @@ def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
         "[...document.fonts].filter((e) => e.status !== 'unloaded').map((e) => e.family)"
     )
     assert sorted(tab.evaluate("window.first")) == sorted(used) and "MJXTEX-I" in used
+
+
+def test_sources_are_listed_without_their_keys(html, tab):
+    visit(tab, (html / "book" / "references.html").as_uri())
+    assert tab.locator(".citation-list .citation").count() > 20
+    assert tab.locator(".citation-list .citation > .label:visible").count() == 0
+    assert tab.locator("[role=list].citation-list").count() == 0
 
 
 def test_the_theme_toggles_and_is_kept(html, tab):
