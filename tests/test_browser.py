@@ -342,6 +342,16 @@ def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
     assert sorted(tab.evaluate("window.first")) == sorted(used) and "MJXTEX-I" in used
 
 
+def test_an_animation_has_no_frame_in_the_dark(html, tab):
+    visit(tab, (html / "notebooks" / "10_langevin.html").as_uri())
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    moving = tab.locator(".cell_output .animation .moving").first
+    style = moving.evaluate(
+        "(e) => [getComputedStyle(e).padding, getComputedStyle(e).backgroundColor]"
+    )
+    assert style == ["0px", "rgba(0, 0, 0, 0)"]
+
+
 def test_sources_are_listed_without_their_keys(html, tab):
     visit(tab, (html / "book" / "references.html").as_uri())
     assert tab.locator(".citation-list .citation").count() > 20
