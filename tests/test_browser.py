@@ -487,6 +487,7 @@ def test_pages_can_be_read_without_scripts(html, browser):
             for picture in tab.locator("article figure").all():
                 assert picture.bounding_box()["height"] > 50, name
             assert tab.locator("article h1").is_visible()
+            assert "formulas on this page need JavaScript" in tab.locator("noscript").inner_text()
 
 
 def test_a_page_without_a_repository_has_no_door_that_leads_nowhere(html):
@@ -495,6 +496,17 @@ def test_a_page_without_a_repository_has_no_door_that_leads_nowhere(html):
     for name in names(html):
         text = (html / name).read_text(encoding="utf-8")
         assert not re.search(r"source-repository-button|colab|mybinder", text), name
+
+
+def test_a_page_names_its_address_only_where_it_is_known(html):
+    head = (html / "book" / "02_reverse.html").read_text(encoding="utf-8").partition("</head>")[0]
+    named = re.findall(
+        r'(?:rel="canonical" href|og:url" content|og:image" content)="([^"]*)"', head
+    )
+    owner, _, name = os.environ.get("REPOSITORY", "").partition("/")
+    site = f"https://{owner}.github.io/{name}"
+    page, picture = f"{site}/book/02_reverse.html", f"{site}/_static/preview.png"
+    assert sorted(named) == ([picture, page, page] if name else [])
 
 
 def test_the_download_is_the_student_s_notebook(html):
