@@ -29,6 +29,9 @@ KINDS = [
     "book/02_reverse.html",
     "notebooks/05_sampling.html",
     "book/api.html",
+    "book/results.html",
+    "book/references.html",
+    "search.html",
 ]
 LIMIT = 60_000  # milliseconds for one page, on a machine that does something else as well
 RAW = re.compile(
