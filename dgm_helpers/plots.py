@@ -340,6 +340,9 @@ def animate(frames, *, columns, scale=3, milliseconds=80, hold=15, value_range=N
     for i, sheet in enumerate((sheets[0], sheets[len(sheets) // 2], sheets[-1])):
         some.paste(sheet, (0, i * sheet.height))
     palette = some.quantize(256)
+    colours = np.reshape(palette.getpalette(), (-1, 3))
+    colours[(colours > 244).all(1)] = 255  # a white ground stays white
+    palette.putpalette(colours.ravel().tolist())
     sheets = [
         sheet.quantize(palette=palette, dither=Image.Dither.NONE).resize(
             size, Image.Resampling.NEAREST

@@ -29,6 +29,9 @@ KINDS = [
     "book/02_reverse.html",
     "notebooks/05_sampling.html",
     "book/api.html",
+    "book/results.html",
+    "book/references.html",
+    "search.html",
 ]
 LIMIT = 60_000  # milliseconds for one page, on a machine that does something else as well
 RAW = re.compile(
@@ -36,6 +39,7 @@ RAW = re.compile(
 )
 READY = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
+  await document.fonts.ready;
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }"""
 SEEN = """() => {
@@ -298,6 +302,66 @@ def test_the_search_finds_chapters_and_shows_what_they_say(
     assert tab.complaints == []
 
 
+def test_an_excerpt_marks_words_from_their_start_and_a_page_is_found_once(html, tab):
+    visit(tab, f"{html.as_uri()}/search.html?q=early stopping")
+    tab.wait_for_function("document.querySelector('.search-summary')?.innerText.includes('found')")
+    tab.wait_for_function("document.querySelectorAll('ul.search > li > .context').length > 5")
+    marked = tab.evaluate(
+        "[...document.querySelectorAll('.context mark')].map((e) => e.previousSibling?.textContent ?? '')"
+    )
+    assert marked and not [before for before in marked if before[-1:].isalnum()]
+    links = tab.locator("ul.search > li > a")
+    found = links.evaluate_all("(links) => links.map((e) => e.getAttribute('href'))")
+    assert len(found) == len(set(found))
+    # the magnifier stands before the words
+    field, icon = (tab.locator(f".bd-search-container .bd-search {e}") for e in ("input", "i"))
+    inset = field.evaluate("(e) => parseFloat(getComputedStyle(e).paddingLeft)")
+    box = icon.bounding_box()
+    assert box["x"] + box["width"] < field.bounding_box()["x"] + inset
+
+
+def test_words_that_were_searched_for_are_marked_without_a_lost_icon(html, tab):
+    visit(tab, f"{html.as_uri()}/book/02_reverse.html?highlight=alpha")
+    tab.locator("#searchbox .highlight-link").wait_for()
+    lost = tab.evaluate("""() => [...document.querySelectorAll("*")].flatMap((e) =>
+      ["::before", "::after"].map((part) => getComputedStyle(e, part)).filter((style) =>
+        style.display !== "none" && /[\\ue000-\\uf8ff]/.test(style.content)).map(() => e.outerHTML))""")
+    assert lost == []
+    seen = tab.evaluate(SEEN)
+    assert seen["unset"] == 0 and not RAW.findall(seen["text"])
+
+
+def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
+    """Else the whole page is laid out again with each kind of letters."""
+    tab.add_init_script("""new MutationObserver((changes, observer) => {
+      if (!document.querySelector("article mjx-container")) return;
+      observer.disconnect();
+      window.first = [...document.fonts].filter((e) => e.status === "loaded").map((e) => e.family);
+    }).observe(document, { childList: true, subtree: true })""")
+    visit(tab, (html / "book" / "02_reverse.html").as_uri())
+    used = tab.evaluate(
+        "[...document.fonts].filter((e) => e.status !== 'unloaded').map((e) => e.family)"
+    )
+    assert sorted(tab.evaluate("window.first")) == sorted(used) and "MJXTEX-I" in used
+
+
+def test_an_animation_has_no_frame_in_the_dark(html, tab):
+    visit(tab, (html / "notebooks" / "10_langevin.html").as_uri())
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    moving = tab.locator(".cell_output .animation .moving").first
+    style = moving.evaluate(
+        "(e) => [getComputedStyle(e).padding, getComputedStyle(e).backgroundColor]"
+    )
+    assert style == ["0px", "rgba(0, 0, 0, 0)"]
+
+
+def test_sources_are_listed_without_their_keys(html, tab):
+    visit(tab, (html / "book" / "references.html").as_uri())
+    assert tab.locator(".citation-list .citation").count() > 20
+    assert tab.locator(".citation-list .citation > .label:visible").count() == 0
+    assert tab.locator("[role=list].citation-list").count() == 0
+
+
 def test_the_theme_toggles_and_is_kept(html, tab):
     page = (html / "book" / "01_forward.html").as_uri()
     visit(tab, page)
@@ -426,6 +490,7 @@ def test_pages_can_be_read_without_scripts(html, browser):
             for picture in tab.locator("article figure").all():
                 assert picture.bounding_box()["height"] > 50, name
             assert tab.locator("article h1").is_visible()
+            assert "formulas on this page need JavaScript" in tab.locator("noscript").inner_text()
 
 
 def test_a_page_without_a_repository_has_no_door_that_leads_nowhere(html):
@@ -434,6 +499,17 @@ def test_a_page_without_a_repository_has_no_door_that_leads_nowhere(html):
     for name in names(html):
         text = (html / name).read_text(encoding="utf-8")
         assert not re.search(r"source-repository-button|colab|mybinder", text), name
+
+
+def test_a_page_names_its_address_only_where_it_is_known(html):
+    head = (html / "book" / "02_reverse.html").read_text(encoding="utf-8").partition("</head>")[0]
+    named = re.findall(
+        r'(?:rel="canonical" href|og:url" content|og:image" content)="([^"]*)"', head
+    )
+    owner, _, name = os.environ.get("REPOSITORY", "").partition("/")
+    site = f"https://{owner}.github.io/{name}"
+    page, picture = f"{site}/book/02_reverse.html", f"{site}/_static/preview.png"
+    assert sorted(named) == ([picture, page, page] if name else [])
 
 
 def test_the_download_is_the_student_s_notebook(html):

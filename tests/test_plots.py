@@ -530,6 +530,14 @@ def test_an_animation_of_pictures_has_its_frames_and_times():
     assert times == [50, 50, 200]
 
 
+def test_a_white_ground_stays_white_in_an_animation():
+    x = 1 - 0.1 * torch.rand(
+        3, 3, 16, 16, generator=torch.Generator().manual_seed(0)
+    )  # more tints than a GIF has colours
+    gif = Image.open(BytesIO(animate([x, x.flip(0)], columns=3, scale=1, value_range=(0, 1))))
+    assert gif.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_an_animation_of_a_range():
     frames = [(X + 1) / 2, (1 - X) / 2]
     assert animate(frames, columns=3, value_range=(0, 1)) == animate([X, -X], columns=3)

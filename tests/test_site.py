@@ -82,11 +82,27 @@ def test_the_printed_book_goes_along_wherever_the_pages_go(tmp_path):
     assert [cell["id"] for cell in lab["cells"]] == ["setup"]
 
 
+def test_a_printed_book_older_than_its_pages_stays_behind(tmp_path):
+    for name in ("_build/book.pdf", "book/index.md", "notebooks/01_forward.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 100 if "pdf" in name else 50))
+    app = SimpleNamespace(srcdir=tmp_path)
+    assert doors.is_printed(app)
+    os.utime(tmp_path / "notebooks/01_forward.ipynb", (0, 150))
+    assert not doors.is_printed(app)
+    (tmp_path / "_build/book.pdf").unlink()
+    assert not doors.is_printed(app)
+
+
 def test_one_setting_opens_the_repository():
-    config = SimpleNamespace(repository="a/b", html_theme_options={"launch_buttons": {}})
+    config = SimpleNamespace(
+        repository="a/b", html_theme_options={"launch_buttons": {}}, html_context={}
+    )
     doors.open_repository(None, config)
     options = config.html_theme_options
     assert options["repository_url"] == "https://github.com/a/b" and options["use_issues_button"]
+    assert config.html_baseurl == "https://a.github.io/b/"
     config = SimpleNamespace(repository="", html_theme_options={})
     doors.open_repository(None, config)
     assert config.html_theme_options == {}
@@ -185,12 +201,13 @@ def test_the_archive_holds_the_book_and_says_what_it_lacks(monkeypatch, tmp_path
     monkeypatch.setattr(site, "BUILD", tmp_path)
     site.main()
     assert "without the PDF" in capsys.readouterr().out
-    (tmp_path / "book.pdf").write_text("printed")
+    (tmp_path / "html" / "downloads").mkdir()
+    (tmp_path / "html" / "downloads" / "book.pdf").write_text("printed")
     site.main()
     assert "without" not in capsys.readouterr().out
     with zipfile.ZipFile(tmp_path / "book.zip") as archive:
-        names = set(archive.namelist())
-    assert {"book/index.html", "book/book/a.html", "book/book.pdf"} <= names
+        names = sorted(name for name in archive.namelist() if not name.endswith("/"))
+    assert names == ["book/book/a.html", "book/downloads/book.pdf", "book/index.html"]
 
 
 def test_other_machines_install_the_same_requirements():

@@ -10,14 +10,11 @@ BUILD = Path(__file__).parent.parent / "_build"
 def main():
     if not (BUILD / "html" / "index.html").exists():
         sys.exit("no archive is made: it needs the built book; make book builds it")
-    pdf = BUILD / "book.pdf"
     with zipfile.ZipFile(BUILD / "book.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((BUILD / "html").rglob("*")):
             archive.write(path, Path("book") / path.relative_to(BUILD / "html"))
-        if pdf.exists():
-            archive.write(pdf, "book/book.pdf")
-        else:
-            print("without the PDF, which make pdf makes")
+    if not (BUILD / "html" / "downloads" / "book.pdf").exists():
+        print("without the PDF, which make pdf makes")
     print(BUILD / "book.zip")
 
 

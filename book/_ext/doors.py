@@ -1,9 +1,9 @@
 """The ways out of a page: the labs as students get them, the repository, and services that run a lab.
 
 Every page offers the hand-out, and a lab's page the lab, both without answers, as ``python -m dgm_helpers handout``
-makes them; if ``make pdf`` has made the PDF, also that. ``REPOSITORY=owner/name`` in the environment names the
-repository on GitHub; without it no page shows a link to it. With it, the labs of its branch ``handout``, which the
-workflow publishes, open on Colab and Binder.
+makes them; if ``make pdf`` has made the PDF since the pages were changed, also that. ``REPOSITORY=owner/name`` in the
+environment names the repository on GitHub; without it no page shows a link to it. With it, the labs of its branch
+``handout``, which the workflow publishes, open on Colab and Binder, and pages name their address on GitHub Pages.
 """
 
 import json
@@ -17,6 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.errors import ConfigError, ExtensionError
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
 
 MADE_OF = {".py", ".ipynb", ".json", ".md", ".txt", ".safetensors"}  # the files of the hand-out
 SETUP = """# On Colab this fetches the package and what it needs; elsewhere the package lies beside the lab.
@@ -41,6 +44,9 @@ def open_repository(app, config):
         "repository_branch": "main",
         **dict.fromkeys(doors, True),
     }
+    owner, name = repository.split("/")
+    config.html_baseurl = f"https://{owner}.github.io/{name}/"
+    config.html_context["address"] = config.html_baseurl
 
 
 def start_handout(app):
@@ -70,6 +76,22 @@ def start_handout(app):
 def printed_book(app):
     """Where ``make pdf`` leaves the book, whatever folder the pages go to."""
     return Path(app.srcdir) / "_build" / "book.pdf"
+
+
+def is_printed(app):
+    """Whether the printed book is there and newer than the pages it was printed from."""
+    book, root = printed_book(app), Path(app.srcdir)
+    if not book.exists():
+        return False
+    pages = [
+        path
+        for kind in ("book/*.md", "book/*.ipynb", "notebooks/*.ipynb")
+        for path in root.glob(kind)
+    ]
+    if book.stat().st_mtime > max(path.stat().st_mtime for path in pages):
+        return True
+    logger.info("the PDF is older than the pages and left out; make pdf prints it again")
+    return False
 
 
 def add_downloads(app, exception):
@@ -157,6 +179,7 @@ def set_buttons(app, pagename, templatename, context, doctree):
                 "download-book-button",
             )
         )
+        context["printed"] = f"{downloads}/book.pdf"
     if "download-buttons" in groups:
         group = groups["download-buttons"]
         group["tooltip"] = "Download or print"
@@ -192,7 +215,7 @@ def set_buttons(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    app.add_config_value("printed", printed_book(app).exists(), "html")
+    app.add_config_value("printed", is_printed(app), "html")
     app.add_config_value("repository", os.environ.get("REPOSITORY", ""), "html")
     app.connect("config-inited", open_repository)
     app.connect("builder-inited", start_handout)

@@ -78,7 +78,9 @@ def mend(app, pagename, templatename, context, doctree):
     if "body" in context:
         body = PLAIN.sub(r"\1", REPEATED.sub("", context["body"]))
         body = SOLUTION.sub(r"Solution to \1", body)
-        context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
+        context["body"] = body.replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
 
 
 def collect(app, pagename, templatename, context, doctree):
@@ -109,8 +111,10 @@ def collect(app, pagename, templatename, context, doctree):
         cards[part["id"]] = put_back(card)
     for extra in soup.select("div.math, svg, figure, pre, summary"):
         extra.replace_with(NavigableString(" … ") if "math" in extra.get("class", []) else "")
-    for block in soup(["p", "li", "td", "th", "dt", "dd", "div"]):
+    for block in soup(["p", "li", "dt", "dd", "div"]):
         block.append(" ")
+    for cell in soup(["td", "th"]):
+        cell.append(" · ")
     sections = []
     for section in reversed(soup.select("section[id]")):  # the innermost first
         heading = section.find(re.compile("^h[1-6]$"))

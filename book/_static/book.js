@@ -23,22 +23,6 @@ function addButton(animation) {
 // in a line of text, a hidden copy for screen readers lies beside the formula and is not measured
 const widthOf = (box) =>
   box.matches("mjx-container:not([display])") ? box.firstElementChild.getBoundingClientRect().width : box.scrollWidth;
-const sizes = new Map(); // of the letters of displayed formulas, as MathJax set them
-
-// a displayed formula that is a little too wide gets smaller letters, down to three quarters
-function fitFormulas() {
-  const formulas = [...document.querySelectorAll(".bd-article mjx-container[display='true']")];
-  for (const box of formulas) {
-    if (!sizes.has(box)) sizes.set(box, box.style.fontSize);
-    box.style.fontSize = sizes.get(box);
-  }
-  const shares = formulas.map((box) => (box.clientWidth - 4) / widthOf(box));
-  formulas.forEach((box, i) => {
-    if (shares[i] >= 0.75 && shares[i] < 1)
-      box.style.fontSize = `calc(${sizes.get(box) || "100%"} * ${shares[i].toFixed(3)})`;
-  });
-}
-
 // a mark after a formula stays on its line
 function joinMarks() {
   document.querySelectorAll(".bd-article span.math").forEach((formula) => {
@@ -53,20 +37,32 @@ function joinMarks() {
   });
 }
 
-// a box that scrolls can be reached by keyboard and shows a shadow at the hidden side
+const sizes = new Map(); // of the letters of formulas that were made smaller, as MathJax set them
+
+// A box that scrolls can be reached by keyboard and shows a shadow at the hidden side; a displayed formula that is a
+// little too wide gets smaller letters instead, down to three quarters. All is measured before anything is changed:
+// after a change the browser lays out the whole page before it measures again.
 function markWide() {
-  fitFormulas();
+  sizes.forEach((size, box) => { box.style.fontSize = size; });
+  sizes.clear();
   const boxes = [
     ...document.querySelectorAll(
       ".bd-article :is(mjx-container, pre, .pst-scrollable-table-container)",
     ),
   ];
-  const wide = boxes.map((box) => widthOf(box) > box.clientWidth + 1);
-  boxes.forEach((box, i) => {
-    box.classList.toggle("wide", wide[i]);
-    if (wide[i]) box.tabIndex = 0;
+  const measured = boxes.map((box) => [box, widthOf(box), box.clientWidth]);
+  for (const [box, width, room] of measured) {
+    const share = (room - 4) / width;
+    const fitted = box.matches("mjx-container[display]") && share >= 0.75 && share < 1;
+    if (fitted) {
+      sizes.set(box, box.style.fontSize);
+      box.style.fontSize = `calc(${sizes.get(box) || "100%"} * ${share.toFixed(3)})`;
+    }
+    const wide = !fitted && width > room + 1;
+    box.classList.toggle("wide", wide);
+    if (wide) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
-  });
+  }
 }
 
 // printed sentences are wrapped where they are wider than a screen; printed columns scroll
@@ -74,6 +70,17 @@ function wrapSentences() {
   for (const box of document.querySelectorAll(".bd-article .cell_output pre"))
     box.classList.toggle("sentences", !/\S {2,}\S/.test(box.textContent));
 }
+
+// the letters come before the formulas, which would else be laid out again for each kind of letters that arrives
+if (window.MathJax)
+  MathJax.startup = {
+    async pageReady() {
+      document.head.append(MathJax.chtmlStylesheet());
+      const usual = [...document.fonts].filter((font) => /^MJX(ZERO|TEX(-B?I?|-MI|-S\d|-A|-C)?)$/.test(font.family));
+      await Promise.allSettled(usual.map((font) => font.load()));
+      return MathJax.startup.defaultPageReady();
+    },
+  };
 
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".animation").forEach(addButton);
@@ -84,11 +91,15 @@ document.addEventListener("DOMContentLoaded", () => {
     named.removeAttribute("aria-label");
   joinMarks();
   wrapSentences();
-  markWide();
 });
-addEventListener("load", () => {
-  window.MathJax?.startup?.promise?.then(markWide);
+addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  document.body.getBoundingClientRect(); // the layout in which the letters of the formulas are asked for
+  await document.fonts.ready;
   markWide();
+  let waiting;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(markWide);
+  });
 });
-addEventListener("resize", markWide);
-document.fonts.addEventListener("loadingdone", markWide); // the letters of the formulas

@@ -3,7 +3,10 @@
 "use strict";
 
 var Scorer = {
-  score: ([name, title, , description, score]) => {
+  score: (result) => {
+    const [name, title, anchor, description, score] = result;
+    // a page that is found by its title and by its text is found once
+    if (!anchor && !description) result[1] = Search._index.titles[Search._index.docnames.indexOf(name)];
     const words = new URLSearchParams(location.search).get("q").trim().toLowerCase();
     const exact = /[_.]/.test(words) && title.toLowerCase().endsWith(words); // a name of the package
     if (description && exact) return score + 40;
@@ -39,7 +42,7 @@ var Scorer = {
 
   /** Some words around the first of those that were searched for; a formula is never cut. */
   function excerpt(text, at) {
-    const parts = text.split(/(\\\(.*?\\\)|\s+)/).filter((part) => part.trim());
+    const parts = text.match(/(?:\\\(.*?\\\)|\S)+/g);
     let here = 0, position = 0;
     while (here < parts.length - 1 && (position += parts[here].length + 1) <= at) here += 1;
     let [first, last] = [here, here];
@@ -49,25 +52,21 @@ var Scorer = {
     return `${first ? "… " : ""}${words}${last < parts.length - 1 ? " …" : ""}`;
   }
 
-  async function explain(item, words) {
+  async function explain(item, start) {
     const link = item.querySelector("a");
     const [file, id] = link.getAttribute("href").split("#");
     const sections = await load(file.replace(/\.html$/, ""));
     const plain = sections.map(([, text]) => text.replace(/\s+/g, " "));
     const inside = sections.findIndex(([name]) => name === id);
-    const find = (text) => Math.min(...words.map((word) => text.toLowerCase().indexOf(word)).filter((at) => at >= 0));
-    let chosen = inside >= 0 ? inside : plain.findIndex((text) => find(text) < Infinity);
-    if (chosen < 0) chosen = 0;
+    const chosen = inside >= 0 ? inside : Math.max(0, plain.findIndex((text) => start.test(text)));
     if (!plain[chosen]) return;
-    const at = find(plain[chosen]);
     const line = document.createElement("p");
     line.className = "context";
-    for (const part of excerpt(plain[chosen], at < Infinity ? at : 0).split(/(\\\(.*?\\\))/)) {
+    for (const part of excerpt(plain[chosen], Math.max(0, plain[chosen].search(start))).split(/(\\\(.*?\\\))/)) {
       if (part.startsWith("\\(")) line.append(part);
       else
-        for (const piece of part.split(new RegExp(`(${words.map((word) => word.replace(/[^\p{L}\p{N}_]/gu, "\\$&")).join("|")})`, "iu"))) {
-          const marked = words.includes(piece.toLowerCase());
-          const node = document.createElement(marked ? "mark" : "span");
+        for (const [i, piece] of part.split(start).entries()) {
+          const node = document.createElement(i % 2 ? "mark" : "span");
           node.textContent = piece;
           line.append(node);
         }
@@ -81,10 +80,11 @@ var Scorer = {
     const results = document.getElementById("search-results");
     if (!query || !results) return;
     const words = query.toLowerCase().split(/[^\p{L}\p{N}_]+/u).filter((word) => word.length > 1);
+    const start = new RegExp(`(?<![\\p{L}\\p{N}])(${words.join("|")})`, "iu"); // of a word: "nearly" has no "early"
     let queue = Promise.resolve();
     new MutationObserver((changes) => {
       for (const item of changes.flatMap((change) => [...change.addedNodes]))
-        if (item.nodeName === "LI" && words.length) queue = queue.then(() => explain(item, words));
+        if (item.nodeName === "LI" && words.length) queue = queue.then(() => explain(item, start));
     }).observe(results, { childList: true, subtree: true });
   });
 })();
