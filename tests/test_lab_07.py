@@ -172,6 +172,9 @@ def test_of_the_plain_samplers_the_second_order_one_is_the_best_at_ten_evaluatio
     assert needed("ddpm", "ddpm-100") == [20, 10, 50]
     assert needed("ddim", "ddpm-100") == [10, None, 20]
     assert needed("es-clusters-400-ddim", "ddpm-100") == [10, 10, 10]
+    assert needed("multistep", "ddpm-100") == [10, 10, 10]
+    assert signs("multistep-5", "ddpm-100", 10_000) == "---"
+    assert needed("multistep", "es-clusters-400-ddim-10") == [None, 10, None]
     for sampler, calls in (("ddpm", [50, 20, None]), ("ddim", [None] * 3)):
         assert needed(sampler, "es-clusters-400-ddim-10") == calls
 

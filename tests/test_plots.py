@@ -138,8 +138,8 @@ def test_the_book_shows_a_drawing_in_the_colours_of_its_page(style, monkeypatch)
     svg = ElementTree.fromstring(text)
     assert svg.get("aria-label") == 'a "line" & its end' and svg.get("role") == "img"
     assert svg.get("width") == f"{96 * WIDTH:g}"
-    assert f"stroke: var(--green, {COLORS['green']})" in text
-    assert "stroke: currentColor" in text and "stroke: #000000" not in text and GROUND not in text
+    assert f"stroke:var(--green, {COLORS['green']})" in text
+    assert "stroke:currentColor" in text and "#000000" not in text and GROUND not in text
     ids = [element.get("id") for element in svg.iter() if element.get("id")]
     used = re.findall(r'(?:url\(|href=")#([^")]+)', text)
     assert set(ids) == set(used) and len(ids) == len(set(ids))

@@ -61,6 +61,7 @@ def inline(svg, alt, classes="plot"):
             unit = width / max(1, round(float(pixel[1]) * 4 / 3))
             style = f"width: min({width:g}px, round(down, 100%, {unit:.4f}px / var(--density, 1)))"
         svg = svg.replace("<svg", f'<svg width="{width:g}" height="{height:g}" style="{style}"', 1)
+    svg = re.sub(r' style="[^"]*"', lambda m: re.sub("([:;]) ", r"\1", m[0]), svg)
     alt = html.escape(alt, quote=True)
     return svg.replace("<svg", f'<svg role="img" aria-label="{alt}" class="{classes}"', 1)
 
