@@ -156,5 +156,5 @@ def timesteps(T, n, spacing="uniform", *, schedule=None):
         tau = torch.cat([i[:1], 1 + nearest])
     else:
         tau = (T * (i.double() / n) ** (1 + (spacing == "quadratic"))).round().long()
-    tau = torch.minimum((tau - i).cummax(0).values, torch.tensor(T - n)) + i
+    tau = (tau - i).cummax(0).values.clamp(max=T - n) + i
     return tau.flip(0)

@@ -514,7 +514,7 @@ def test_copies_of_other_samplers_have_a_record_of_their_own(tmp_path, weights):
     "options",
     [
         {"sampler": "train"},
-        {"sampler": "ddim", "steps": 10},
+        {"sampler": "ddim", "steps": 5},
         {"sampler": "ddim", "proposals": "clusters", "stop_at": 0},
     ],
 )
