@@ -133,8 +133,8 @@ def timesteps(T, n, spacing="uniform", *, schedule=None):
         Number of sampling steps, 1 ≤ n ≤ T.
     spacing : {"uniform", "quadratic", "karras"}
         :math:`\tau_i \approx iT/n`; :math:`\tau_i \approx i^2T/n^2`, which spends more steps near the data (Song,
-        Meng & Ermon 2021, appendix D.2); or :math:`\tau_1=1` and :math:`\lambda_{\tau_i}^{1/7}` as evenly spaced as
-        possible up to T, with the noise level :math:`\lambda_t=\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}` (Karras et al.
+        Meng & Ermon 2021, appendix D.2); or, from :math:`\tau_1=1` on, :math:`\lambda_{\tau_i}^{1/7}` as evenly spaced
+        as possible up to T, with the noise level :math:`\lambda_t=\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}` (Karras et al.
         2022, equation 5). Where rounding would repeat a timestep, the next free one is taken.
     schedule : NoiseSchedule, optional
         Gives the noise levels; needed for "karras" only.
