@@ -20,7 +20,6 @@ BOOK_ONLY = {
     "answer",
     "remove-cell",
 }  # tags of cells that answer an exercise, and of those that glue
-GLUE = "from myst_nb import glue\n"
 FENCE = re.compile(r"^```\{(exercise-end|solution-start|solution-end)\}.*?^```$\n*", re.M | re.S)
 EXERCISE = re.compile(r"^```\{exercise-start\} (.*)\n:label: \S+\n```$", re.M)
 ADMONITION = re.compile(r"^:::\{admonition\} (.*)\n:class: \w+\n(.*?)^:::$", re.M | re.S)
@@ -218,7 +217,7 @@ def plain(lab, book):
                 cells.append({**cell, "metadata": metadata, "source": text})
         else:
             empty = {"outputs": [], "execution_count": None, "metadata": metadata}
-            cells.append({**cell, **empty, "source": text.replace(GLUE, "")})
+            cells.append({**cell, **empty, "source": text})
     if cited:
         works = "\n".join(f"- {_reference(cited[key])}" for key in sorted(cited))
         last = {"cell_type": "markdown", "id": "references", "metadata": {}}

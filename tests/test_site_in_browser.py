@@ -40,7 +40,8 @@ RAW = re.compile(
 READY = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
   await document.fonts.ready;
-  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  do await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  while (window.markInTurn && !document.querySelector("html.whole"));
 }"""
 SEEN = """() => {
   const article = document.querySelector("article") ?? document.body;
@@ -343,6 +344,37 @@ def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
         "[...document.fonts].filter((e) => e.status !== 'unloaded').map((e) => e.family)"
     )
     assert sorted(tab.evaluate("window.first")) == sorted(used) and "MJXTEX-I" in used
+
+
+def test_the_screen_is_laid_out_first_and_then_the_rest(html, tab):
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.add_init_script("window.requestIdleCallback = (work) => { window.work = work; }")
+    tab.goto((html / "book" / "02_reverse.html").as_uri(), timeout=LIMIT)
+    tab.wait_for_function("Boolean(window.work)")
+    wide, unmarked = tab.evaluate("""() => {
+      const wide = [...document.querySelectorAll("article section > div.math > mjx-container")].filter(
+        (e) => e.scrollWidth > e.clientWidth + 1);
+      window.unmarked = () => wide.filter((e) => !e.matches(".wide") && !e.style.fontSize.startsWith("calc")).length;
+      return [wide.length, unmarked()];
+    }""")
+    assert wide == unmarked > 1
+    tab.evaluate(f"while (unmarked() === {wide}) work()")
+    assert 0 < tab.evaluate("unmarked()") < wide
+    tab.evaluate("while (!document.querySelector('html.whole')) work()")
+    assert tab.evaluate("unmarked()") == 0
+
+
+@pytest.mark.parametrize("how", ["address", "click"])
+def test_a_link_into_a_page_leads_to_its_place(html, tab, how):
+    tab.add_init_script("window.requestIdleCallback = () => {}")  # the reader is faster
+    page = (html / "book" / "07_early_stopping.html").as_uri()
+    tab.goto(f"{page}#exercises" if how == "address" else page, timeout=LIMIT)
+    tab.evaluate("MathJax.startup.promise.then(() => document.fonts.ready)")
+    if how == "click":
+        tab.locator(".bd-sidebar-secondary a[href='#exercises']").click()
+    top = "document.getElementById('exercises').getBoundingClientRect().top"
+    tab.wait_for_timeout(500)  # the formulas above it have come, and moved it
+    tab.wait_for_function(f"{top} >= 0 && {top} < innerHeight")
 
 
 def test_an_animation_has_no_frame_in_the_dark(html, tab):

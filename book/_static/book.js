@@ -42,14 +42,11 @@ const sizes = new Map(); // of the letters of formulas that were made smaller, a
 // A box that scrolls can be reached by keyboard and shows a shadow at the hidden side; a displayed formula that is a
 // little too wide gets smaller letters instead, down to three quarters. All is measured before anything is changed:
 // after a change the browser lays out the whole page before it measures again.
-function markWide() {
-  sizes.forEach((size, box) => { box.style.fontSize = size; });
-  sizes.clear();
-  const boxes = [
-    ...document.querySelectorAll(
-      ".bd-article :is(mjx-container, pre, .pst-scrollable-table-container)",
-    ),
-  ];
+function mark(boxes) {
+  for (const box of boxes) {
+    if (sizes.has(box)) box.style.fontSize = sizes.get(box);
+    sizes.delete(box);
+  }
   const measured = boxes.map((box) => [box, widthOf(box), box.clientWidth]);
   for (const [box, width, room] of measured) {
     const share = (room - 4) / width;
@@ -64,6 +61,43 @@ function markWide() {
     else box.removeAttribute("tabindex");
   }
 }
+
+// What is on the screen is marked first, the rest a few blocks at a time while the browser has nothing else to do: until
+// then it is not laid out (book.css). Who prints, or follows a link into the page, needs all of it at once.
+const html = document.documentElement;
+const BLOCKS = ".bd-article section:not(.admonition *) > :not(section)";
+const BOXES = ":is(mjx-container, pre, .pst-scrollable-table-container)";
+const boxesIn = (block) => [...(block.matches(BOXES) ? [block] : []), ...block.querySelectorAll(BOXES)];
+const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+
+function markAll() {
+  html.classList.add("whole");
+  mark(boxesIn(document.querySelector(".bd-article") ?? document.body));
+}
+
+function markInTurn() {
+  const onScreen = (block) => {
+    const { top, bottom } = block.getBoundingClientRect();
+    return top < innerHeight && bottom > 0;
+  };
+  const blocks = Map.groupBy(document.querySelectorAll(BLOCKS), onScreen);
+  mark((blocks.get(true) ?? []).flatMap(boxesIn));
+  const rest = blocks.get(false) ?? [];
+  idle(function more() {
+    if (html.matches(".whole")) return;
+    if (!rest.length) return html.classList.add("whole");
+    const next = rest.splice(0, 8);
+    next.forEach((block) => { block.style.contentVisibility = "visible"; });
+    mark(next.flatMap(boxesIn));
+    idle(more);
+  });
+}
+
+if (location.hash) html.classList.add("whole");
+addEventListener("beforeprint", markAll);
+document.addEventListener("click", ({ target }) => {
+  if (!html.matches(".whole") && target.closest("a[href^='#']")) markAll();
+});
 
 // printed sentences are wrapped where they are wider than a screen; printed columns scroll
 function wrapSentences() {
@@ -96,10 +130,11 @@ addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   document.body.getBoundingClientRect(); // the layout in which the letters of the formulas are asked for
   await document.fonts.ready;
-  markWide();
+  if (html.matches(".whole")) markAll();
+  else markInTurn();
   let waiting;
   addEventListener("resize", () => {
     cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(markWide);
+    waiting = requestAnimationFrame(markAll);
   });
 });
