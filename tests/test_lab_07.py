@@ -156,6 +156,29 @@ def test_with_more_pictures_the_clusters_are_ahead_at_equal_cost():
         assert one < other / 3
 
 
+def test_at_equal_cost_the_generator_decides():
+    """Against DDIM and DPM-Solver++ with as many steps, from the VAE, the PCA-Gaussian and the clusters."""
+    said = {
+        (100, 10): "--- .-. +-+  --- .-- +-+",
+        (200, 10): "--- .-. +.+  --- .-- +-+",
+        (400, 10): ".-- .-. +++  --- .-- +.+",
+        (600, 10): "... ... ..+  .-- .-. ...",
+        (100, 20): "--- .-- +-+  --- .-- +-+",
+        (200, 20): "--- .-- +.+  --- .-- +-+",
+        (400, 20): "--- .-. +.+  --- .-- +.+",
+        (600, 20): ".-. ... ...  .-- .-. ...",
+    }
+    for (stop, steps), expected in said.items():
+        found = [
+            " ".join(
+                signs(f"es-{p}-{stop}-ddim-{steps}", f"{rival}-{steps}", 10_000)
+                for p in ("vae", "pca", "clusters")
+            )
+            for rival in ("ddim", "multistep")
+        ]
+        assert "  ".join(found) == expected, (stop, steps)
+
+
 def test_of_the_plain_samplers_the_second_order_one_is_the_best_at_ten_evaluations():
     for steps in (50, 100):
         assert signs("multistep-10", f"ddpm-{steps}", 10_000) == "..."
@@ -172,6 +195,8 @@ def test_of_the_plain_samplers_the_second_order_one_is_the_best_at_ten_evaluatio
     assert needed("ddpm", "ddpm-100") == [20, 10, 50]
     assert needed("ddim", "ddpm-100") == [10, None, 20]
     assert needed("es-clusters-400-ddim", "ddpm-100") == [10, 10, 10]
+    assert needed("es-vae-600-ddim", "ddpm-100") == [10, None, 20]
+    assert needed("es-pca-600-ddim", "ddpm-100") == [10, None, 10]
     assert needed("multistep", "ddpm-100") == [10, 10, 10]
     assert signs("multistep-5", "ddpm-100", 10_000) == "---"
     assert needed("multistep", "es-clusters-400-ddim-10") == [None, 10, None]

@@ -1,5 +1,6 @@
-"""A light book: only those parts of MathJax and of the theme are served that its pages use."""
+"""A light book: only those parts of MathJax and of the theme are served that its pages use, and all cores write it."""
 
+import os
 import re
 from pathlib import Path
 
@@ -94,8 +95,14 @@ def prune_styles(app, exception):
         sheet.write_text(used_rules(sheet.read_text(encoding="utf-8"), words), encoding="utf-8")
 
 
+def write_on_all_cores(app, env):
+    """Jupyter Book has no option for it; pages are not read so, which some extensions do not declare safe."""
+    app.parallel = os.cpu_count() or 1
+
+
 def setup(app):
     app.connect("config-inited", load_parts)
+    app.connect("env-updated", write_on_all_cores)
     app.connect("html-page-context", drop_thebe_style, priority=900)
     app.connect("build-finished", remove_unused, priority=900)
     app.connect("build-finished", prune_styles, priority=910)
