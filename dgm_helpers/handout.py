@@ -95,7 +95,7 @@ def write_course(labs, folder):
     ]
     records = list((ROOT / "results").rglob("*.json"))
     student = folder / "hw3.zip"
-    with zipfile.ZipFile(student, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(student, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         given = [ROOT / "homework" / name for name in FOR_STUDENTS]
         for path in (*given, *sorted((folder / "release" / "hw3").glob("*.ipynb"))):
             archive.write(path, f"hw3/{path.name}")
