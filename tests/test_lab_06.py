@@ -79,6 +79,12 @@ def test_guidance_gains_nothing_and_a_large_scale_loses(scale, behind):
     assert said == {**NOTHING, **dict.fromkeys(behind, "ddim-20")}
 
 
+def test_guidance_makes_pictures_more_like_their_class():
+    rows = (results.load_row(f"{scale}ddim-20", 2000) for scale in ("", "guided-2-", "guided-4-"))
+    shares = [row["in_class"] for row in rows]
+    assert shares == sorted(shares) and shares[-1] - shares[0] > 0.08
+
+
 @pytest.mark.parametrize("steps", [10, 20, 50])
 def test_quadratic_steps_and_as_many_uniform_ones_cannot_be_told_apart(steps):
     assert results.verdict(f"quadratic-ddim-{steps}", f"ddim-{steps}", 2000) == NOTHING

@@ -43,7 +43,8 @@ def test_ten_evaluations_are_enough_for_all_but_ddpm():
     for sampler in ("ddim", "quadratic-ddim", "multistep", "es-vae-600-ddim", "es-pca-600-ddim"):
         for steps in (10, 20):
             assert signs("ddpm-1000", f"{sampler}-{steps}") == "..."
-    for row in ("ddim-50", "ddim-100", "quadratic-ddim-50", "ddpm-20", "ddpm-50", "ddpm-100"):
+    plain = [f"{sampler}-{k}" for sampler in ("ddim", "quadratic-ddim", "ddpm") for k in (50, 100)]
+    for row in ("ddpm-20", *plain):
         assert signs("ddpm-1000", row) == "..."
     assert signs("ddpm-1000", "ddpm-10") == "..+"
     assert [signs("ddpm-1000", f"karras-ddim-{steps}") for steps in (10, 20)] == [".++", "..."]
@@ -101,8 +102,7 @@ def test_from_the_clusters_the_distances_are_smaller_and_the_signs_are_silent():
 
 def test_taken_alone_the_classifier_puts_the_clusters_ahead_of_ddim():
     row, leads = "es-clusters-400-ddim-20", []
-    rivals = [f"ddim-{steps}" for steps in (10, 20, 50, 100)]
-    rivals += [f"quadratic-ddim-{steps}" for steps in (10, 20, 50)]
+    rivals = [f"{s}-{steps}" for s in ("ddim", "quadratic-ddim") for steps in (10, 20, 50, 100)]
     for rival in [*rivals, "multistep-10", "multistep-20"]:
         assert results.verdict(row, rival, 2000)["classifier"] == row
         assert results.verdict(row, rival, 2000, 1000)["classifier"] is None
@@ -118,7 +118,7 @@ def test_ten_evaluations_from_the_clusters_have_the_smallest_distances():
         for name in rows
         if name.startswith(("ddim", "ddpm", "quadratic", "karras", "multistep"))
     ]
-    assert len(plain) == 21
+    assert len(plain) == 22
     for rival in plain:
         assert all(x < y for x, y in zip(distances(ten), distances(rival)))
     assert signs(ten, "ddpm-1000") == signs(ten, twenty) == "..."
@@ -137,6 +137,8 @@ def test_with_more_pictures_the_clusters_are_ahead_at_equal_cost():
         "ddim-100": ("+++", "+++"),
         "quadratic-ddim-10": ("+++", "+++"),
         "quadratic-ddim-20": ("+++", "+++"),
+        "quadratic-ddim-50": ("+++", "+++"),
+        "quadratic-ddim-100": ("+++", "+++"),
         "multistep-10": ("+.+", "+.+"),
         "multistep-20": ("+.+", "+.+"),
         "ddpm-10": ("+++", "+.+"),
@@ -193,22 +195,27 @@ def test_of_the_plain_samplers_the_second_order_one_is_the_best_at_ten_evaluatio
         return [found[kind] and results.evaluations(found[kind]) for kind in results.KINDS]
 
     assert needed("ddpm", "ddpm-100") == [20, 10, 50]
-    assert needed("ddim", "ddpm-100") == [10, None, 20]
+    for spacing in ("", "quadratic-"):
+        assert needed(f"{spacing}ddim", "ddpm-100") == [10, None, 20]
     assert needed("es-clusters-400-ddim", "ddpm-100") == [10, 10, 10]
     assert needed("es-vae-600-ddim", "ddpm-100") == [10, None, 20]
     assert needed("es-pca-600-ddim", "ddpm-100") == [10, None, 10]
     assert needed("multistep", "ddpm-100") == [10, 10, 10]
     assert signs("multistep-5", "ddpm-100", 10_000) == "---"
     assert needed("multistep", "es-clusters-400-ddim-10") == [None, 10, None]
-    for sampler, calls in (("ddpm", [50, 20, None]), ("ddim", [None] * 3)):
+    for sampler, calls in {
+        "ddpm": [50, 20, None],
+        "ddim": [None] * 3,
+        "quadratic-ddim": [None] * 3,
+    }.items():
         assert needed(sampler, "es-clusters-400-ddim-10") == calls
 
 
 def test_quadratic_steps_are_no_lead_here():
     assert signs("quadratic-ddim-20", "ddim-20") == "..."
     assert distances("quadratic-ddim-20")[1] > distances("ddim-20")[1]
-    for steps in (10, 20):
-        assert signs(f"quadratic-ddim-{steps}", f"ddim-{steps}", 10_000) == ".-."
+    for steps, said in ((10, ".-."), (20, ".-."), (50, "..."), (100, "...")):
+        assert signs(f"quadratic-ddim-{steps}", f"ddim-{steps}", 10_000) == said
     for steps in (50, 100):
         assert signs("ddim-20", f"ddim-{steps}", 10_000) == "..."
 
@@ -239,7 +246,7 @@ def test_the_clusters_alone_are_the_best_of_the_generators_and_not_enough():
         assert signs("es-clusters-0", rival) == ".-."
     for sampler, counts in {
         "ddim": (5, 10, 20, 50, 100),
-        "quadratic-ddim": (5, 10, 20, 50),
+        "quadratic-ddim": (5, 10, 20, 50, 100),
         "karras-ddim": (10, 20, 50),
         "multistep": (5, 10, 20),
         "ddpm": (10, 20, 50, 100, 1000),

@@ -41,7 +41,7 @@ READY = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
   await document.fonts.ready;
   do await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-  while (window.markInTurn && !document.querySelector("html.whole"));
+  while (window.finishInTurn && !document.querySelector("html.whole"));
 }"""
 SEEN = """() => {
   const article = document.querySelector("article") ?? document.body;
@@ -346,31 +346,56 @@ def test_the_letters_of_the_formulas_come_before_the_formulas(html, tab):
     assert sorted(tab.evaluate("window.first")) == sorted(used) and "MJXTEX-I" in used
 
 
-def test_the_screen_is_laid_out_first_and_then_the_rest(html, tab):
+def test_the_screen_is_set_first_and_then_the_rest(html, tab):
     tab.set_viewport_size({"width": 390, "height": 800})
     tab.add_init_script("window.requestIdleCallback = (work) => { window.work = work; }")
     tab.goto((html / "book" / "02_reverse.html").as_uri(), timeout=LIMIT)
     tab.wait_for_function("Boolean(window.work)")
-    wide, unmarked = tab.evaluate("""() => {
-      const wide = [...document.querySelectorAll("article section > div.math > mjx-container")].filter(
-        (e) => e.scrollWidth > e.clientWidth + 1);
-      window.unmarked = () => wide.filter((e) => !e.matches(".wide") && !e.style.fontSize.startsWith("calc")).length;
-      return [wide.length, unmarked()];
-    }""")
-    assert wide == unmarked > 1
-    tab.evaluate(f"while (unmarked() === {wide}) work()")
-    assert 0 < tab.evaluate("unmarked()") < wide
+    unset = """() => [...document.querySelectorAll(".math")].filter((e) => !e.querySelector("mjx-container"))
+      .map((e) => e.getBoundingClientRect()).filter((e) => !{on} || (e.top < innerHeight && e.bottom > 0)).length"""
+    total = tab.locator(".math").count()
+    assert total / 2 < tab.evaluate(unset.format(on="false")) < total
+    assert tab.evaluate(unset.format(on="true")) == 0
+    tab.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
+    tab.evaluate("work()")
+    assert tab.evaluate(unset.format(on="true")) == 0 < tab.evaluate(unset.format(on="false"))
     tab.evaluate("while (!document.querySelector('html.whole')) work()")
-    assert tab.evaluate("unmarked()") == 0
+    assert tab.evaluate(unset.format(on="false")) == 0
+    wide = """[...document.querySelectorAll("article section > div.math > mjx-container")].filter(
+      (e) => e.scrollWidth > e.clientWidth + 1 && !e.matches(".wide")).length"""
+    assert tab.evaluate(wide) == 0
+
+
+def test_who_prints_at_once_has_all_formulas(html, tab):
+    tab.add_init_script("window.requestIdleCallback = () => {}")
+    tab.goto((html / "book" / "02_reverse.html").as_uri(), timeout=LIMIT)
+    tab.evaluate("MathJax.startup.promise")
+    assert tab.evaluate(SEEN)["unset"] > 0
+    tab.pdf()
+    assert tab.evaluate(SEEN)["unset"] == 0
+
+
+IN_SIGHT = """(place) => {
+  const { top } = document.getElementById(place).getBoundingClientRect();
+  return top >= 0 && top < innerHeight / 3;
+}"""
 
 
 def test_a_link_into_a_page_leads_to_its_place(html, tab):
     tab.add_init_script("window.requestIdleCallback = () => {}")  # the reader is faster
     tab.goto((html / "book" / "07_early_stopping.html").as_uri(), timeout=LIMIT)
-    tab.evaluate("MathJax.startup.promise.then(() => document.fonts.ready)")
+    tab.evaluate("MathJax.startup.promise")
     tab.locator(".bd-sidebar-secondary a[href='#exercises']").click()
-    top = "document.getElementById('exercises').getBoundingClientRect().top"
-    tab.wait_for_function(f"{top} >= 0 && {top} < innerHeight")
+    tab.wait_for_function(IN_SIGHT, arg="exercises")
+
+
+@pytest.mark.parametrize("place", ["exercises", "prop-mixture", "not-at-all-for-large-steps"])
+def test_an_address_with_a_place_leads_there_and_stays(html, tab, place):
+    visit(tab, f"{(html / 'book' / '02_reverse.html').as_uri()}#{place}")
+    assert tab.evaluate(IN_SIGHT, place)
+    tab.mouse.move(640, 400)  # off the sidebar
+    tab.mouse.wheel(0, -2000)
+    tab.wait_for_function(f"!({IN_SIGHT})('{place}')")
 
 
 def test_an_animation_has_no_frame_in_the_dark(html, tab):

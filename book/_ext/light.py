@@ -6,19 +6,13 @@ from pathlib import Path
 
 import tinycss2
 
-# what mathjax3_config in _config.yml loads, and the fonts of its output
-MATHJAX = (
-    "startup.js",
-    "core.js",
-    "input/tex.js",
-    "input/tex/extensions",
-    "output/chtml.js",
-    "output/chtml/fonts",
-    "a11y/assistive-mml.js",
+# what mathjax3_config in _config.yml loads, and the letters that the book's formulas have
+MATHJAX = re.compile(
+    r"(startup|core|input/tex|input/tex/extensions/boldsymbol|output/chtml|output/chtml/fonts/tex|a11y/assistive-mml)\.js"
+    r"|.*/MathJax_(Zero|Main.*|Math.*|Size.*|AMS.*|Calligraphic-Regular)\.woff"
 )
 # the cover's pictures are served as those of its page
 UNUSED = (
-    "mathjax/input/tex/extensions/all-packages.js",
     "vendor",
     "locales",
     "images",
@@ -48,7 +42,7 @@ def remove_unused(app, exception):
     mathjax = static / "mathjax"
     for path in mathjax.rglob("*"):
         name = path.relative_to(mathjax).as_posix()
-        if path.is_file() and not name.startswith(MATHJAX):
+        if path.is_file() and not MATHJAX.fullmatch(name):
             path.unlink()
     for pattern in UNUSED:
         for path in static.glob(pattern):

@@ -127,10 +127,8 @@ class Pictures(SphinxTransform):
                 logger.warning("a picture has no alternative text: %s", path.name, location=node)
             if path.suffix == ".svg" and path.exists():
                 svg = inline(path.read_text(encoding="utf-8"), node.get("alt", ""))
-                if "sd-card-img-top" in node["classes"]:  # a card shows a part of the drawing
-                    part = "xMax" if "right" in node["classes"] else "xMin"
-                    tag = f'<svg preserveAspectRatio="{part}YMin slice"'
-                    svg = svg.replace("<svg", tag, 1).replace('"plot"', '"sd-card-img-top"', 1)
+                if "sd-card-img-top" in node["classes"]:
+                    svg = svg.replace('"plot"', '"sd-card-img-top"', 1)
                 node.replace_self(nodes.raw("", svg, format="html"))
             elif path.suffix == ".gif" and path.exists():
                 node.replace_self(self.with_still(node, path))

@@ -62,42 +62,74 @@ function mark(boxes) {
   }
 }
 
-// What is on the screen is marked first, the rest a few blocks at a time while the browser has nothing else to do: until
-// then it is not laid out (book.css). Who prints, or follows a link into the page, needs all of it at once.
+// What is on the screen is set and marked first, the rest a few blocks at a time while the browser has nothing else to do:
+// until then it is not laid out (book.css). Who prints needs all of it at once.
 const html = document.documentElement;
 const BLOCKS = ".bd-article section:not(.admonition *) > :not(section)";
 const BOXES = ":is(mjx-container, pre, .pst-scrollable-table-container)";
-const boxesIn = (block) => [...(block.matches(BOXES) ? [block] : []), ...block.querySelectorAll(BOXES)];
+const within = (block, selector) => [...(block.matches(selector) ? [block] : []), ...block.querySelectorAll(selector)];
 const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+let rest = [];
 
-function markAll() {
+function setFormulas(formulas) {
+  if (formulas.length) window.MathJax?.typeset(formulas);
+}
+
+function finish(blocks) {
+  setFormulas(blocks.flatMap((block) => within(block, ".math")));
+  blocks.forEach((block) => { block.style.contentVisibility = "visible"; });
+  mark(blocks.flatMap((block) => within(block, BOXES)));
+}
+
+function finishAll() {
+  setFormulas(rest.splice(0).flatMap((block) => within(block, ".math")));
   html.classList.add("whole");
-  mark(boxesIn(document.querySelector(".bd-article") ?? document.body));
+  mark([...document.querySelectorAll(`.bd-article ${BOXES}`)]);
 }
 
-function markInTurn() {
-  const onScreen = (block) => {
+/** The blocks of the rest that are on the screen, or less than half a screen away. */
+function takeNear() {
+  const near = Map.groupBy(rest, (block) => {
     const { top, bottom } = block.getBoundingClientRect();
-    return top < innerHeight && bottom > 0;
-  };
-  const blocks = Map.groupBy(document.querySelectorAll(BLOCKS), onScreen);
-  mark((blocks.get(true) ?? []).flatMap(boxesIn));
-  const rest = blocks.get(false) ?? [];
-  idle(function more() {
-    if (html.matches(".whole")) return;
-    if (!rest.length) return html.classList.add("whole");
-    const next = rest.splice(0, 8);
-    next.forEach((block) => { block.style.contentVisibility = "visible"; });
-    mark(next.flatMap(boxesIn));
-    idle(more);
+    return top < 1.5 * innerHeight && bottom > -0.5 * innerHeight;
   });
+  rest = near.get(false) ?? [];
+  return near.get(true) ?? [];
 }
 
-if (location.hash) html.classList.add("whole");
-addEventListener("beforeprint", markAll);
-document.addEventListener("click", ({ target }) => {
-  if (!html.matches(".whole") && target.closest("a[href^='#']")) markAll();
+function finishInTurn() {
+  const near = takeNear();
+  finish(near.length ? near : rest.splice(0, 4));
+  if (rest.length) idle(finishInTurn, { timeout: 200 });
+  else {
+    html.classList.add("whole");
+    setTimeout(letGo, 1000);
+  }
+}
+
+function begin() {
+  rest = [...document.querySelectorAll(BLOCKS)];
+  setFormulas([...document.querySelectorAll(".math")].filter((formula) => !formula.closest(BLOCKS)));
+  finish(takeNear());
+  idle(finishInTurn);
+}
+
+// the place that an address or a link names stays on the screen while what is above it grows, until the reader moves on
+let held;
+const letGo = () => held?.disconnect();
+function hold(address) {
+  const place = document.getElementById(decodeURIComponent(address.slice(1)));
+  if (!place || html.matches(".whole")) return;
+  letGo();
+  held = new ResizeObserver(() => place.scrollIntoView({ behavior: "instant" }));
+  held.observe(document.body);
+}
+for (const move of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(move, letGo);
+addEventListener("click", ({ target }) => {
+  const link = target.closest("a[href^='#']");
+  if (link) hold(link.hash);
 });
+addEventListener("beforeprint", finishAll);
 
 // printed sentences are wrapped where they are wider than a screen; printed columns scroll
 function wrapSentences() {
@@ -112,7 +144,7 @@ if (window.MathJax)
       document.head.append(MathJax.chtmlStylesheet());
       const usual = [...document.fonts].filter((font) => /^MJX(ZERO|TEX(-B?I?|-MI|-S\d|-A|-C)?)$/.test(font.family));
       await Promise.allSettled(usual.map((font) => font.load()));
-      return MathJax.startup.defaultPageReady();
+      begin();
     },
   };
 
@@ -125,16 +157,13 @@ document.addEventListener("DOMContentLoaded", () => {
     named.removeAttribute("aria-label");
   joinMarks();
   wrapSentences();
+  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") hold(location.hash);
+  if (!window.MathJax) begin();
 });
-addEventListener("load", async () => {
-  await window.MathJax?.startup?.promise;
-  document.body.getBoundingClientRect(); // the layout in which the letters of the formulas are asked for
-  await document.fonts.ready;
-  if (html.matches(".whole")) markAll();
-  else markInTurn();
+addEventListener("load", () => {
   let waiting;
   addEventListener("resize", () => {
     cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(markAll);
+    waiting = requestAnimationFrame(finishAll);
   });
 });
