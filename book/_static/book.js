@@ -40,7 +40,7 @@ function joinMarks() {
 const sizes = new Map(); // of the letters of formulas that were made smaller, as MathJax set them
 
 // A box that scrolls can be reached by keyboard and shows a shadow at the hidden side; a displayed formula that is a
-// little too wide gets smaller letters instead, down to three quarters. All is measured before anything is changed:
+// little too wide gets smaller letters instead, down to two thirds. All is measured before anything is changed:
 // after a change the browser lays out the whole page before it measures again.
 function mark(boxes) {
   for (const box of boxes) {
@@ -49,13 +49,13 @@ function mark(boxes) {
   }
   const measured = boxes.map((box) => [box, widthOf(box), box.clientWidth]);
   for (const [box, width, room] of measured) {
-    const share = (room - 4) / width;
-    const fitted = box.matches("mjx-container[display]") && share >= 0.75 && share < 1;
+    const share = (room - 4) / width, over = width > room + 1;
+    const fitted = over && share >= 0.64 && box.matches("mjx-container[display]");
     if (fitted) {
       sizes.set(box, box.style.fontSize);
       box.style.fontSize = `calc(${sizes.get(box) || "100%"} * ${share.toFixed(3)})`;
     }
-    const wide = !fitted && width > room + 1;
+    const wide = over && !fitted;
     box.classList.toggle("wide", wide);
     if (wide) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
