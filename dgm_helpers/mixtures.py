@@ -94,9 +94,7 @@ class GaussianMixture:
 
     @property
     def covariance(self):
-        """The covariance, float64 (d, d): the mean of the components' covariances plus the covariance of their
-        means.
-        """
+        """The covariance, float64 (d, d), which is the mean of the components' plus the covariance of their means."""
         d = self.means.shape[1]
         v = self.variances
         matrices = v if v.ndim == 3 else torch.diag_embed(v.reshape(len(v), -1).expand(-1, d))

@@ -161,8 +161,10 @@ def multistep():
     With :math:`\lambda=\tfrac12\ln\frac{\bar\alpha}{1-\bar\alpha}`, :math:`h=\lambda_s-\lambda_t` and the
     estimate :math:`\hat x_0'` of the step before, which was :math:`h'` long,
 
-    .. math:: D=\hat x_0+\frac{h}{2h'}\,(\hat x_0-\hat x_0'),\qquad
-       x_s=\sqrt{\bar\alpha_s}\,D+\sqrt{1-\bar\alpha_s}\,
+    .. math::
+
+       D&=\hat x_0+\frac{h}{2h'}\,(\hat x_0-\hat x_0'),\\
+       x_s&=\sqrt{\bar\alpha_s}\,D+\sqrt{1-\bar\alpha_s}\,
        \frac{x_t-\sqrt{\bar\alpha_t}\,D}{\sqrt{1-\bar\alpha_t}}.
 
     The first step and the one to s = 0, where h is infinite, take :math:`D=\hat x_0`, as DDIM does. One network

@@ -270,7 +270,7 @@ def test_the_labs_compare_no_more_often_than_they_say():
         lab = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         outputs = [output for cell in lab["cells"] for output in cell.get("outputs", ())]
         tables = ["".join(o.get("data", {}).get("text/markdown", "")) for o in outputs]
-        count += sum(3 * len(re.findall(r"\| [+−·](\s[+−·]){2} (?=\|)", t)) for t in tables)
+        count += sum(3 * len(re.findall(r"\| `[+−·](\s[+−·]){2}` (?=\|)", t)) for t in tables)
     assert 500 < count + 3 * 40 <= 1000
 
 

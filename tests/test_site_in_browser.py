@@ -70,8 +70,10 @@ CUT = """() => {
   const found = [];
   for (const e of document.querySelectorAll("article *:not(mjx-container *):not(mjx-container):not(svg *)")) {
     // a formula's hidden description counts as its width, and is none
-    const formula = e.matches(".math") && e.querySelector("mjx-math")?.getBoundingClientRect().width;
-    const width = formula || e.scrollWidth;
+    const formula = e.matches(".math") && e.querySelector("mjx-math")?.getBoundingClientRect();
+    if (formula && formula.left < e.getBoundingClientRect().left - 1)
+      found.push(`on the left ${e.textContent.slice(0, 40)}`);
+    const width = formula ? formula.width : e.scrollWidth;
     if (width <= e.clientWidth + 2 || !e.clientWidth || e.matches(".visually-hidden, .sr-only")) continue;
     const inner = e.matches(".math") && e.querySelector("mjx-container");
     const scroller = inner && /auto|scroll/.test(getComputedStyle(inner).overflowX) ? inner : e;
@@ -292,6 +294,7 @@ def test_the_search_finds_chapters_and_shows_what_they_say(
     tab.wait_for_function("document.querySelector('.search-summary')?.innerText.includes('found')")
     tab.evaluate(READY)
     results = tab.locator("ul.search > li")
+    tab.wait_for_function(r"!document.querySelector('ul.search').innerText.includes('\\(')")
     target = results.first.locator("a").get_attribute("href")
     assert re.match(first, target), target
     shown = tab.evaluate(

@@ -1,5 +1,5 @@
-"""Pages that ask nothing of the network, show exercises without the grader's markers, and numbers as a reader writes
-them.
+"""Pages that ask nothing of the network, show exercises without the grader's markers, numbers as a reader writes them,
+and names of the code that break between their words.
 """
 
 import json
@@ -9,6 +9,7 @@ from docutils import nodes
 
 MARKERS = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[ \t]*\n?", re.M)
 HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*\n?", re.M | re.S)
+NAME = re.compile(r'(?<=<span class="pre">)[^<]+')
 POWER = re.compile(r"([\d.]+)e([+-]\d+)")
 
 
@@ -39,8 +40,20 @@ def powers_of_ten(app, doctree, docname):
             node[:] = [nodes.Text(f"{match[1]}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}10"), power]
 
 
+def break_names(app, pagename, templatename, context, doctree):
+    """Let a long name of the code break after a mark, and an option of a command nowhere."""
+
+    def broken(name):
+        text = re.sub(r"(?<=\w)([_.(])(?=\w)", r"\1<wbr/>", name[0])
+        return re.sub(r"--\w[\w-]*", r'<span class="option">\g<0></span>', text)
+
+    if "body" in context:
+        context["body"] = NAME.sub(broken, context["body"])
+
+
 def setup(app):
     app.connect("source-read", clean_exercises)
     app.connect("doctree-resolved", powers_of_ten)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", break_names, priority=910)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -47,8 +47,8 @@ def inline(svg, alt, classes="plot"):
     svg = compact(svg.replace("xlink:href", "href"))
     svg = svg.replace("stroke: #000000", "stroke: currentColor")
     svg = svg.replace("#fefefe", "var(--pst-color-background, #fff)")
-    green = COLORS["green"]  # too dark for a dark page
-    svg = svg.replace(green, f"var(--green, {green})")
+    for name in ("green", "purple"):  # too dark for a dark page
+        svg = svg.replace(COLORS[name], f"var(--{name}, {COLORS[name]})")
     size = re.match(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     if size:  # points to screen pixels
         width, height = (float(side) * 4 / 3 for side in size.groups())

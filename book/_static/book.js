@@ -20,9 +20,9 @@ function addButton(animation) {
   animation.append(button);
 }
 
-// in a line of text, a hidden copy for screen readers lies beside the formula and is not measured
+// beside a formula lies a hidden copy for screen readers, and what hangs out on the left is no width that scrolls
 const widthOf = (box) =>
-  box.matches("mjx-container:not([display])") ? box.firstElementChild.getBoundingClientRect().width : box.scrollWidth;
+  box.matches("mjx-container") ? box.firstElementChild.getBoundingClientRect().width : box.scrollWidth;
 // a mark after a formula stays on its line
 function joinMarks() {
   document.querySelectorAll(".bd-article span.math").forEach((formula) => {
@@ -39,9 +39,9 @@ function joinMarks() {
 
 const sizes = new Map(); // of the letters of formulas that were made smaller, as MathJax set them
 
-// A box that scrolls can be reached by keyboard and shows a shadow at the hidden side; a displayed formula that is a
-// little too wide gets smaller letters instead, down to two thirds. All is measured before anything is changed:
-// after a change the browser lays out the whole page before it measures again.
+// A box that scrolls can be reached by keyboard and shows a shadow at the hidden side; a formula that is a little too wide
+// gets smaller letters instead, down to two thirds. All is measured before anything is changed: after a change the
+// browser lays out the whole page before it measures again.
 function mark(boxes) {
   for (const box of boxes) {
     if (sizes.has(box)) box.style.fontSize = sizes.get(box);
@@ -50,7 +50,7 @@ function mark(boxes) {
   const measured = boxes.map((box) => [box, widthOf(box), box.clientWidth]);
   for (const [box, width, room] of measured) {
     const share = (room - 4) / width, over = width > room + 1;
-    const fitted = over && share >= 0.64 && box.matches("mjx-container[display]");
+    const fitted = over && share >= 0.64 && box.matches("mjx-container");
     if (fitted) {
       sizes.set(box, box.style.fontSize);
       box.style.fontSize = `calc(${sizes.get(box) || "100%"} * ${share.toFixed(3)})`;
@@ -101,10 +101,12 @@ function finishInTurn() {
   const near = takeNear();
   finish(near.length ? near : rest.splice(0, 4));
   if (rest.length) idle(finishInTurn, { timeout: 200 });
-  else {
+  else document.fonts.ready.then(() => {
+    const over = (box) => !sizes.has(box) && !box.matches(".wide") && widthOf(box) > box.clientWidth + 1;
+    mark([...document.querySelectorAll(`.bd-article ${BOXES}`)].filter(over)); // what has become wider since
     html.classList.add("whole");
     setTimeout(letGo, 1000);
-  }
+  });
 }
 
 function begin() {
@@ -131,10 +133,22 @@ addEventListener("click", ({ target }) => {
 });
 addEventListener("beforeprint", finishAll);
 
-// printed sentences are wrapped where they are wider than a screen; printed columns scroll
+// printed sentences are wrapped where they are wider than a screen, also between printed columns, which scroll
 function wrapSentences() {
-  for (const box of document.querySelectorAll(".bd-article .cell_output pre"))
-    box.classList.toggle("sentences", !/\S {2,}\S/.test(box.textContent));
+  const columns = /\S {2,}\S/;
+  for (const box of document.querySelectorAll(".bd-article .cell_output pre")) {
+    const lines = box.textContent.split("\n");
+    box.classList.toggle("sentences", !lines.some((line) => columns.test(line)));
+    if (box.matches(".sentences") || box.querySelector("span:not(:empty)")) continue;
+    const parts = lines.map((line) => {
+      if (line.length < 50 || columns.test(line)) return line;
+      const sentence = document.createElement("span");
+      sentence.className = "sentences";
+      sentence.textContent = line;
+      return sentence;
+    });
+    box.replaceChildren(...parts.flatMap((part) => [part, "\n"]).slice(0, -1));
+  }
 }
 
 // the letters come before the formulas, which would else be laid out again for each kind of letters that arrives

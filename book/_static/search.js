@@ -26,6 +26,7 @@ var Scorer = {
 (() => {
   const AROUND = 110;
   const pages = {};
+  const ready = new Promise((done) => addEventListener("load", done)).then(() => window.MathJax?.startup?.promise);
   window.page = (name, { sections }) => pages[name].done(sections);
 
   function load(name) {
@@ -72,6 +73,7 @@ var Scorer = {
         }
     }
     item.append(line);
+    await ready;
     await window.MathJax?.typesetPromise?.([item]);
   }
 
