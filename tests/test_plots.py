@@ -133,12 +133,13 @@ def test_the_book_shows_a_drawing_in_the_colours_of_its_page(style, monkeypatch)
     figure, ax = plt.subplots()
     ax.plot([0, 1], "black", label="x")
     ax.plot([1, 0], COLORS["green"])
+    ax.plot([0, 0], COLORS["purple"])
     ax.legend()
     text = inline(_to_svg(figure), 'a "line" & its end')
     svg = ElementTree.fromstring(text)
     assert svg.get("aria-label") == 'a "line" & its end' and svg.get("role") == "img"
     assert svg.get("width") == f"{96 * WIDTH:g}"
-    assert f"stroke:var(--green, {COLORS['green']})" in text
+    assert all(f"stroke:var(--{name}, {COLORS[name]})" in text for name in ("green", "purple"))
     assert "stroke:currentColor" in text and "#000000" not in text and GROUND not in text
     ids = [element.get("id") for element in svg.iter() if element.get("id")]
     used = re.findall(r'(?:url\(|href=")#([^")]+)', text)

@@ -401,6 +401,30 @@ def test_an_address_with_a_place_leads_there_and_stays(html, tab, place):
     tab.wait_for_function(f"!({IN_SIGHT})('{place}')")
 
 
+def test_sentences_between_printed_columns_wrap_on_a_phone(html, tab):
+    tab.set_viewport_size({"width": 390, "height": 800})
+    visit(tab, (html / "notebooks" / "11_annealing.html").as_uri())
+    sentences = """() => [...document.querySelectorAll(".cell_output pre > .sentences")].map((e) =>
+      [e.getClientRects().length, e.getBoundingClientRect().right - e.parentElement.getBoundingClientRect().right])"""
+    found = tab.evaluate(sentences)
+    assert found and all(lines > 1 and beyond < 0 for lines, beyond in found)
+
+
+def test_a_formula_in_a_line_of_text_gets_smaller_letters_before_it_scrolls(html, tab):
+    tab.set_viewport_size({"width": 390, "height": 800})
+    visit(tab, (html / "book" / "09_mixture_scores.html").as_uri())
+    inline = tab.locator("article mjx-container:not([display])")
+    smaller = "(all) => all.filter((e) => e.style.fontSize.startsWith('calc')).length"
+    assert inline.evaluate_all(smaller) > 0
+    assert tab.locator("article mjx-container.wide:not([display])").count() == 0
+
+
+def test_a_name_of_the_code_breaks_between_its_words_and_an_option_nowhere(html):
+    chapter, lab = (html / name for name in ("book/04_training.html", "notebooks/03_elbo.html"))
+    assert "noise_<wbr/>prediction_<wbr/>loss()" in chapter.read_text(encoding="utf-8")
+    assert '<span class="option">--weighting</span>' in lab.read_text(encoding="utf-8")
+
+
 def test_an_animation_has_no_frame_in_the_dark(html, tab):
     visit(tab, (html / "notebooks" / "10_langevin.html").as_uri())
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
