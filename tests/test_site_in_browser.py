@@ -362,10 +362,11 @@ def test_the_screen_is_set_first_and_then_the_rest(html, tab):
     tab.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
     tab.evaluate("work()")
     assert tab.evaluate(unset.format(on="true")) == 0 < tab.evaluate(unset.format(on="false"))
-    tab.evaluate("while (!document.querySelector('html.whole')) work()")
+    tab.evaluate("while (rest.length) work()")
+    tab.wait_for_selector("html.whole")
     assert tab.evaluate(unset.format(on="false")) == 0
     wide = """[...document.querySelectorAll("article section > div.math > mjx-container")].filter(
-      (e) => e.scrollWidth > e.clientWidth + 1 && !e.matches(".wide")).length"""
+      (e) => widthOf(e) > e.clientWidth + 1 && !e.matches(".wide")).length"""
     assert tab.evaluate(wide) == 0
 
 
