@@ -259,6 +259,12 @@ def test_students_need_no_tool_of_the_book(released):
     assert all(system in readme for system in ("Linux", "macOS", "Windows"))
 
 
+def test_instructors_read_how_large_the_zip_is(course):
+    size = round((course / "hw3.zip").stat().st_size / 1e6)
+    page = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
+    assert f"Give `hw3.zip` ({size} MB) to the students" in page
+
+
 def test_the_zip_holds_the_labs_and_what_they_read(course, tmp_path):
     with zipfile.ZipFile(course / "hw3.zip") as archive:
         archive.extractall(tmp_path)
