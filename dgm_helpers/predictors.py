@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .arguments import require_data, require_int, require_t
+from .arguments import require_bool, require_data, require_int, require_t
 from .diffusion import eps_from_x0
 from .networks import UNet
 from .schedules import NoiseSchedule, at, require_schedule
@@ -186,3 +186,62 @@ class PaletteUNet(UNet):
         seen = torch.cat([x, alone.softmax(1)], dim=1)
         logits = alone + self.head(self._features(x, t, labels, seen))
         return _noise(x, self.colors, a, b, logits.softmax(1))
+
+
+class FourierUNet(UNet):
+    r"""A U-Net that reads waves of the values, and may correct the palette predictor's noise instead of making its own.
+
+    Beside :math:`x_t` it reads :math:`\sin\omega x_t` and :math:`\cos\omega x_t` for :math:`\omega=2^n\pi`,
+    n = 0…6, each times what noise leaves of it on the average:
+    :math:`E[\sin\omega x_t\mid x_0]=e^{-\omega^2(1-\bar\alpha_t)/2}\sin(\omega\sqrt{\bar\alpha_t}\,x_0)`.
+    With a palette it also reads the palette predictor's noise, and its head gives what is to be added to that.
+
+    Parameters
+    ----------
+    channels, n_classes
+        As in :class:`dgm_helpers.networks.UNet`.
+    n_colors : int
+        Size of the palette; :meth:`set_palette` gives the colours. With 0, the default, there is none.
+    faded : bool
+        Whether the palette predictor's noise is multiplied by the factor of :math:`\omega=4\pi`, so that it is left out
+        where the colours cannot be told apart.
+
+    Notes
+    -----
+    The waves are those of Kingma et al. 2021, appendix C, but for their factor. The schedule is the assignment's,
+    ``NoiseSchedule.linear()``.
+    """
+
+    def __init__(self, channels=(24, 40, 56), n_classes=5, n_colors=0, faded=False):
+        super().__init__(channels, n_classes)
+        n_colors = require_int("n_colors", n_colors, 0, MOST_COLORS)
+        faded = require_bool("faded", faded)
+        self.config |= {"n_colors": n_colors, "faded": faded}
+        omega = 2.0 ** torch.arange(7) * torch.pi
+        seen = 3 + 2 * 3 * len(omega) + 3 * (n_colors > 0)
+        self.stem = nn.Conv2d(seen, self.config["channels"][0], 3, padding=1)
+        self.register_buffer("colors", torch.zeros(n_colors, 3))
+        self.register_buffer("log_shares", torch.zeros(n_colors))
+        alpha_bar = NoiseSchedule.linear().alpha_bar
+        left = (-omega.square() * (1 - alpha_bar[:, None]) / 2).exp()
+        self.register_buffer("omega", omega)
+        self.register_buffer("left", left.float())
+        self.register_buffer("signal", alpha_bar.sqrt().float())
+        self.register_buffer("noise", (1 - alpha_bar).sqrt().float())
+
+    set_palette = PaletteUNet.set_palette
+
+    def forward(self, x, t, labels=None):
+        """Estimate the noise in ``x`` (B, 3, H, W), H and W multiples of 4, at ``t`` in 1…1000 for ``labels`` (B,)."""
+        t, labels = self._checked(x, t, labels, least=1, T=len(self.noise) - 1)
+        angles = x[:, None] * self.omega[:, None, None, None]
+        left = self.left[t].reshape(-1, len(self.omega), 1, 1, 1)
+        seen = [x, (left * angles.sin()).flatten(1, 2), (left * angles.cos()).flatten(1, 2)]
+        if not self.config["n_colors"]:
+            return self.head(self._features(x, t, labels, torch.cat(seen, dim=1)))
+        a, b = (level[t].reshape(-1, 1, 1, 1) for level in (self.signal, self.noise))
+        alone = _log_likelihood(x, self.colors, a, b) + self.log_shares[:, None, None]
+        eps = _noise(x, self.colors, a, b, alone.softmax(1))
+        if self.config["faded"]:
+            eps = left[:, 2] * eps
+        return eps + self.head(self._features(x, t, labels, torch.cat([*seen, eps], dim=1)))

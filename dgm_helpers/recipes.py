@@ -33,12 +33,12 @@ from .arguments import (
 from .bound import elbo_weights
 from .diffusion import simple_loss
 from .networks import VAE, SpriteClassifier, UNet, require_channels
-from .predictors import PaletteUNet, palette_of
+from .predictors import FourierUNet, PaletteUNet, palette_of
 from .schedules import NoiseSchedule, require_schedule
 from .training import load_average, save_pretrained, train
 
 CHANNELS = (24, 48, 72)
-DENOISERS = ("unet", "palette")
+DENOISERS = ("unet", "palette", "fourier", "correction", "faded")
 
 
 def noise_prediction_loss(
@@ -322,7 +322,13 @@ def _network(network, data, channels, weighting, seed):
             measure = partial(mean_noise_prediction_loss, **noise)
             if network == "unet":
                 return UNet(channels, n_classes), loss, measure, "loss"
-            model = PaletteUNet(channels, n_classes, len(palette_of(data.images)[0]))
+            if network == "fourier":
+                return FourierUNet(channels, n_classes), loss, measure, "loss"
+            n_colors = len(palette_of(data.images)[0])
+            if network == "palette":
+                model = PaletteUNet(channels, n_classes, n_colors)
+            else:
+                model = FourierUNet(channels, n_classes, n_colors, network == "faded")
             model.set_palette(data.images)
             return model, loss, measure, "loss"
         if network == "vae":

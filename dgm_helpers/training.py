@@ -34,9 +34,12 @@ from .arguments import (
     require_path,
 )
 from .networks import VAE, ScoreMLP, SpriteClassifier, UNet
-from .predictors import PaletteUNet
+from .predictors import FourierUNet, PaletteUNet
 
-NETWORKS = {kind.__name__: kind for kind in (UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier)}
+NETWORKS = {
+    kind.__name__: kind
+    for kind in (UNet, PaletteUNet, FourierUNet, ScoreMLP, VAE, SpriteClassifier)
+}
 
 
 def _digest(tensors, info):
