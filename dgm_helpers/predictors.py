@@ -3,8 +3,8 @@ r"""Noise predictors that need no training, the yardsticks of those that do, and
 Each is the best prediction from less knowledge: :func:`palette_predictor` sees one pixel at a time and knows the
 colours, :func:`affine_predictor` knows mean and covariance of the pictures, and :func:`memoriser` believes that there
 are no pictures but those of the training. Each is a plain ``eps_model(x_t, t)`` for t in 1…T, an int or int64 (B,).
-:class:`PaletteUNet` learns what a pixel's neighbours add to the palette predictor. Wrong dtype, shape, range or NaN
-raises TypeError or ValueError naming the argument.
+:class:`PaletteUNet` learns what a pixel's neighbours add to the palette predictor; :class:`FourierUNet` is what it is
+compared with. Wrong dtype, shape, range or NaN raises TypeError or ValueError naming the argument.
 """
 
 import numpy as np
@@ -208,7 +208,7 @@ class FourierUNet(UNet):
 
     Notes
     -----
-    The waves are those of Kingma et al. 2021, appendix C, but for their factor. The schedule is the assignment's,
+    The waves are those of Kingma et al. 2021, section 3.4, but for their factor. The schedule is the assignment's,
     ``NoiseSchedule.linear()``.
     """
 
@@ -217,12 +217,12 @@ class FourierUNet(UNet):
         n_colors = require_int("n_colors", n_colors, 0, MOST_COLORS)
         faded = require_bool("faded", faded)
         self.config |= {"n_colors": n_colors, "faded": faded}
-        omega = 2.0 ** torch.arange(7) * torch.pi
+        alpha_bar = NoiseSchedule.linear().alpha_bar
+        omega = torch.pi * 2.0 ** torch.arange(7, device=alpha_bar.device)
         seen = 3 + 2 * 3 * len(omega) + 3 * (n_colors > 0)
         self.stem = nn.Conv2d(seen, self.config["channels"][0], 3, padding=1)
         self.register_buffer("colors", torch.zeros(n_colors, 3))
         self.register_buffer("log_shares", torch.zeros(n_colors))
-        alpha_bar = NoiseSchedule.linear().alpha_bar
         left = (-omega.square() * (1 - alpha_bar[:, None]) / 2).exp()
         self.register_buffer("omega", omega)
         self.register_buffer("left", left.float())

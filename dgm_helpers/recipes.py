@@ -168,8 +168,9 @@ def train_sprites(
 
     Parameters
     ----------
-    network : {"unet", "palette", "vae", "classifier"}
-        Noise predictor, one that names the colours of the set, cheap generator, or features.
+    network : {"unet", "palette", "fourier", "correction", "faded", "vae", "classifier"}
+        Noise predictor, one that names the colours of the set, three that :class:`dgm_helpers.predictors.FourierUNet`
+        describes (without a palette, with one, and with one whose part is faded), cheap generator, or features.
     source, cache
         As in :func:`dgm_helpers.sprites.load_sprites`.
     epochs, batch_size, lr, ema_decay
@@ -214,7 +215,7 @@ def train_sprites(
     channels = tuple(require_channels(channels))
     if network not in DENOISERS and (channels, weighting) != (CHANNELS, "simple"):
         got = f"channels = {channels} and weighting = {weighting!r} for {network!r}"
-        raise ValueError(f"channels and weighting are those of 'unet' and 'palette', got {got}")
+        raise ValueError(f"channels and weighting are those of noise predictors, got {got}")
     epochs, batch_size = require_int("epochs", epochs, 1), require_int("batch_size", batch_size, 1)
     lr = require_number("lr", lr, above=0)
     ema_decay = require_number("ema_decay", ema_decay, least=0, below=1)

@@ -542,6 +542,7 @@ UNET, VAE_, CLASSIFIER = (
     networks.SpriteClassifier(4).eval(),
 )
 PALETTE_UNET = predictors.PaletteUNet((8, 8, 8), n_colors=2).eval()
+FOURIER_UNET = predictors.FourierUNet((8, 8, 8), n_colors=2, faded=True).eval()
 MLP, LEVELLED = (
     networks.ScoreMLP(width=4, depth=1),
     networks.ScoreMLP(width=4, depth=1, conditional=True),
@@ -599,6 +600,15 @@ OTHERS = {
     ),
     "PaletteUNet.forward": Call(
         PALETTE_UNET.forward, of(x="pictures", t=TIMES, labels=LABELS), like("x"), ease=4
+    ),
+    "FourierUNet": Call(
+        lambda **a: list(predictors.FourierUNet(**a).config.values()),
+        of(channels=(8, 8, 16), n_classes=2, n_colors=3, faded=True),
+        endless=("n_classes",),
+        ease=4,
+    ),
+    "FourierUNet.forward": Call(
+        FOURIER_UNET.forward, of(x="pictures", t=TIMES, labels=LABELS), like("x"), ease=4
     ),
     "palette_of": Call(
         predictors.palette_of, lambda dtype: {"images": np.zeros((2, 4, 4, 3), np.uint8)}
@@ -1292,6 +1302,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 MAKES_WEIGHTS = {
     "UNet",
     "PaletteUNet",
+    "FourierUNet",
     "ScoreMLP",
     "VAE",
     "SpriteClassifier",

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 import dgm_helpers as dgm
 from dgm_helpers.mixtures import GaussianMixture
 from dgm_helpers.predictors import (
+    FourierUNet,
     PaletteUNet,
     affine_predictor,
     memoriser,
@@ -23,12 +26,20 @@ def pictures(n=6, seed=0):
     return colors[rng.choice(4, (n, 16, 16), p=[0.4, 0.3, 0.2, 0.1])]
 
 
-def network(seed=0):
+def network(kind=PaletteUNet, n_colors=4, **options):
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = PaletteUNet((8, 16, 16), 5, 4)
-    model.set_palette(pictures())
+        torch.manual_seed(0)
+        model = kind((8, 16, 16), 5, n_colors, **options)
+    if n_colors:
+        model.set_palette(pictures())
     return model.eval()
+
+
+FOURIER = {
+    "fourier": {"n_colors": 0},
+    "correction": {},
+    "faded": {"faded": True},
+}
 
 
 def test_palette_counts_every_pixel():
@@ -100,17 +111,56 @@ def test_untrained_network_is_the_palette_predictor(t):
         / 127.5
     )
     wanted = palette_predictor(SCHEDULE, *palette_of(pictures()))(x_t, t)
+    found = {name: network(FourierUNet, **options) for name, options in FOURIER.items()}
+    left = math.exp(-8 * math.pi**2 * (1 - SCHEDULE.alpha_bar[t]))
     with torch.no_grad():
-        torch.testing.assert_close(network()(x_t, t), wanted, atol=1e-5, rtol=1e-4)
+        for model, part in (
+            (network(), 1),
+            (found["fourier"], 0),
+            (found["correction"], 1),
+            (found["faded"], left),
+        ):
+            torch.testing.assert_close(model(x_t, t), part * wanted, atol=1e-5, rtol=1e-4)
 
 
-def test_network_learns_from_neighbours():
+@pytest.mark.parametrize("t", [1, 30, torch.tensor([5, 1000])])
+def test_fourier_network_reads_waves_and_what_the_colours_tell(t):
+    x_t = torch.randn(2, 3, 16, 16, generator=dgm.seeded(0))
+    alpha_bar = SCHEDULE.alpha_bar[torch.as_tensor(t).expand(2)][:, None, None, None].float()
+    for name, options in FOURIER.items():
+        model, read = network(FourierUNet, **options), []
+        model.stem.register_forward_pre_hook(lambda _, args, read=read: read.extend(args))
+        with torch.no_grad():
+            first = model(x_t, t)
+        waves = [
+            torch.exp(-((2**n * math.pi) ** 2) * (1 - alpha_bar) / 2) * wave(2**n * math.pi * x_t)
+            for wave in (torch.sin, torch.cos)
+            for n in range(7)
+        ]
+        wanted = torch.cat([x_t, *waves, *([] if name == "fourier" else [first])], dim=1)
+        torch.testing.assert_close(read[0], wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_noise_leaves_of_a_wave_on_the_average_what_the_network_keeps():
+    t, x0 = 20, 0.3
+    noise = torch.randn(200_000, 1, generator=dgm.seeded(0))
+    x_t = dgm.perturb_input(SCHEDULE, torch.full_like(noise, x0), t, noise)
+    left = network(FourierUNet).left[t]
+    assert left[0] > 0.9 and left[-1] < 1e-9
+    for n in range(7):
+        angle = 2**n * math.pi * SCHEDULE.alpha_bar[t].sqrt().item() * x0
+        mean = (2**n * math.pi * x_t).sin().mean().item()
+        assert mean == pytest.approx(left[n].item() * math.sin(angle), abs=0.01)  # 5 deviations
+
+
+@pytest.mark.parametrize("kind", [PaletteUNet, *FOURIER])
+def test_network_learns_from_neighbours(kind):
     # stripes: a pixel's colour is that of its whole column, which no single pixel shows
     rng = np.random.default_rng(0)
     columns = pictures(1)[0, 0][rng.integers(0, 16, (64, 1, 16))]
     images = np.repeat(columns, 16, axis=1)
-    model = PaletteUNet((8, 16, 16), 1, len(palette_of(images)[0]))
-    model.set_palette(images)
+    model = network() if kind is PaletteUNet else network(FourierUNet, **FOURIER[kind])
+    assert len(palette_of(images)[0]) == 4
     x0 = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
     noise = torch.randn(x0.shape, generator=dgm.seeded(2))
 
@@ -128,8 +178,9 @@ def test_network_learns_from_neighbours():
     assert mean_loss() < 0.8 * before
 
 
-def test_saved_network_is_the_same_again(tmp_path):
-    model = network()
+@pytest.mark.parametrize("kind", [PaletteUNet, FourierUNet])
+def test_saved_network_is_the_same_again(tmp_path, kind):
+    model = network(kind)
     save_pretrained(tmp_path / "net.safetensors", model, {})
     again = load_pretrained(tmp_path / "net.safetensors")
     x_t = torch.randn(2, 3, 16, 16, generator=dgm.seeded(0))
@@ -180,6 +231,8 @@ def test_bad_input_is_named():
         palette_of(np.zeros((0, 16, 16, 3), np.uint8))
     with pytest.raises(ValueError, match="images must have 4 colours, got 1"):
         network().set_palette(np.zeros((1, 16, 16, 3), np.uint8))
+    with pytest.raises(ValueError, match="images must have 0 colours, got 1"):
+        FourierUNet((8, 8, 8)).set_palette(np.zeros((1, 16, 16, 3), np.uint8))
     colors, shares = palette_of(pictures())
     with pytest.raises(ValueError, match="shares must be positive"):
         palette_predictor(SCHEDULE, colors, shares * 0)
@@ -196,7 +249,7 @@ def test_bad_input_is_named():
         affine_predictor(SCHEDULE, x_t),
         memoriser(SCHEDULE, x_t),
     )
-    for model in (network(), *known):
+    for model in (network(), network(FourierUNet), *known):
         for t in (0, 1001):
             with pytest.raises(ValueError, match="t must"):
                 model(x_t, t)

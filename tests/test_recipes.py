@@ -15,6 +15,7 @@ from dgm_helpers.arguments import seeded
 from dgm_helpers.bound import elbo_weights
 from dgm_helpers.diffusion import simple_loss
 from dgm_helpers.networks import VAE, ScoreMLP, SpriteClassifier, UNet
+from dgm_helpers.predictors import palette_of
 from dgm_helpers.recipes import (
     accuracy,
     classification_loss,
@@ -324,6 +325,15 @@ def test_a_little_network_is_trained_from_a_notebook(few, tmp_path):
     assert record == tmp_path / "sprites" / "train-sprites.json"
 
 
+@pytest.mark.parametrize("network", ["fourier", "correction", "faded"])
+def test_what_the_palette_network_is_compared_with(few, tmp_path, network):
+    weights, _ = train_sprites(network, few, epochs=1, out=tmp_path, **SMALL)
+    model = load_pretrained(weights)
+    assert model.config["faded"] == (network == "faded")
+    colors, _ = palette_of(split_by_group(load_sprites(few))[0].images)
+    assert torch.equal(model.colors, colors[: 0 if network == "fourier" else None])
+
+
 @pytest.mark.parametrize("network", ["unet", "vae", "classifier"])
 def test_the_record_of_a_run(few, tmp_path, network):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
@@ -440,7 +450,7 @@ def test_only_so_many_pictures_are_shown(few, tmp_path, monkeypatch):
         (
             {"network": "vae", "channels": (8, 8, 8)},
             ValueError,
-            "channels and weighting are those of 'unet' and 'palette'",
+            "channels and weighting are those of noise predictors",
         ),
         (
             {"network": "classifier", "weighting": "elbo"},

@@ -791,7 +791,7 @@ def test_files_of_networks_that_do_not_fit_are_value_errors(tmp_path):
         (
             tensors,
             {"network": "Transformer"},
-            "holds a network 'Transformer', not UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier",
+            "holds a network 'Transformer', not UNet, PaletteUNet, FourierUNet, ScoreMLP, VAE, SpriteClassifier",
         ),
         (tensors, {"network": "math"}, "holds a network 'math'"),
         (tensors, {"network": "PCAGaussian"}, "holds a network 'PCAGaussian'"),
@@ -846,7 +846,7 @@ def test_nothing_is_saved_that_cannot_be_read_again(tmp_path):
     for model in (Mine(), nn.Linear(2, 2), None, "unet", PCAGaussian(*pictures), UNet):
         with pytest.raises(
             TypeError,
-            match="model must be a UNet, PaletteUNet, ScoreMLP, VAE, SpriteClassifier, got",
+            match="model must be a UNet, PaletteUNet, FourierUNet, ScoreMLP, VAE, SpriteClassifier, got",
         ):
             save_pretrained(path, model, {})
     wider = ScoreMLP(width=4)
