@@ -2,10 +2,12 @@
 
 import functools
 import http.server
+import itertools
 import json
 import os
 import re
 import shutil
+import statistics
 import threading
 from collections import Counter
 from pathlib import Path
@@ -418,6 +420,70 @@ def test_a_formula_in_a_line_of_text_gets_smaller_letters_before_it_scrolls(html
     smaller = "(all) => all.filter((e) => e.style.fontSize.startsWith('calc')).length"
     assert inline.evaluate_all(smaller) > 0
     assert tab.locator("article mjx-container.wide:not([display])").count() == 0
+
+
+PLOTS = """() => [...document.querySelectorAll("article :is(svg.plot, svg.drawing)")]
+    .filter((plot) => !plot.closest(".movable") && plot.getBoundingClientRect().width)
+    .map((plot) => {
+        const letters = [...plot.querySelectorAll('g[transform*="scale(0."]')];
+        const parts = [...new Set(letters.map((text) => text.closest(".l") ?? text.parentElement))];
+        const unit = plot.getBoundingClientRect().width / plot.viewBox.baseVal.width;
+        const factor = (text) => +(text.closest(".grown")?.style.getPropertyValue("--factor") || 1);
+        const size = (text) => 100 * text.getAttribute("transform").match(/scale\\(([\\d.]+)/)[1];
+        const boxes = () => parts.map((part) => {
+            const { left, top, right, bottom } = part.getBoundingClientRect();
+            return [left, top, right, bottom];
+        });
+        const sizes = letters.map((text) => size(text) * unit * factor(text)), after = boxes();
+        const grown = [...plot.querySelectorAll(".grown")];
+        grown.forEach((part) => part.classList.remove("grown"));
+        const before = boxes();
+        grown.forEach((part) => part.classList.add("grown"));
+        return { sizes, before, after, grown: grown.length };
+    })"""
+
+
+def test_letters_of_plots_grow_on_a_phone_until_they_would_touch(html, tab):
+    def overlap(a, b):
+        return min(a[2] - b[0], b[2] - a[0], a[3] - b[1], b[3] - a[1])
+
+    lab = (html / "notebooks" / "10_langevin.html").as_uri()
+    visit(tab, lab)
+    assert all(plot["grown"] == 0 for plot in tab.evaluate(PLOTS))
+    tab.set_viewport_size({"width": 390, "height": 800})
+    visit(tab, lab)
+    plots = tab.evaluate(PLOTS)
+    smallest = [min(plot["sizes"]) for plot in plots]
+    assert len(plots) > 10 and min(smallest) > 7 and statistics.median(smallest) > 8
+    usual = [size for plot in plots for size in plot["sizes"]]
+    assert statistics.median(usual) > 9.5
+    for plot in plots:
+        for (a, b), (was_a, was_b) in zip(
+            itertools.combinations(plot["after"], 2), itertools.combinations(plot["before"], 2)
+        ):
+            assert overlap(a, b) < max(0, overlap(was_a, was_b)) + 0.5
+        assert all(left >= 0 and right <= 390 for left, _, right, _ in plot["after"])
+
+
+def test_an_address_that_names_nothing_stops_nothing(html, tab):
+    visit(tab, (html / "book" / "05_sampling.html").as_uri() + "#100%")
+    assert not tab.complaints
+    assert tab.locator("html.whole").count() == 1
+
+
+def test_a_number_and_its_unit_stay_on_one_line(html):
+    page = (html / "book" / "07_early_stopping.html").read_text(encoding="utf-8")
+    assert re.search(r'"pasted-text">\d+ \(\d+\N{NO-BREAK SPACE}ms\)', page)
+    page = (html / "book" / "04_training.html").read_text(encoding="utf-8")
+    assert "</span>\N{NO-BREAK SPACE}bits per value" in page
+    assert not re.search(r"\d (?:s|min)\b", re.sub(r"<pre.*?</pre>", "", page, flags=re.S))
+
+
+def test_comments_of_the_code_are_quiet_in_the_dark(html, tab):
+    visit(tab, (html / "notebooks" / "03_elbo.html").as_uri())
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    color = tab.locator(".highlight .c1").first.evaluate("(e) => getComputedStyle(e).color")
+    assert color == "rgb(169, 179, 192)"
 
 
 def test_a_name_of_the_code_breaks_between_its_words_and_an_option_nowhere(html):

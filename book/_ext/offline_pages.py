@@ -1,5 +1,5 @@
-"""Pages that ask nothing of the network, show exercises without the grader's markers, numbers as a reader writes them,
-and names of the code that break between their words.
+"""Pages that ask nothing of the network, show exercises without the grader's markers, numbers as a reader writes them
+and beside their units, and names of the code that break between their words.
 """
 
 import json
@@ -10,6 +10,7 @@ from docutils import nodes
 MARKERS = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[ \t]*\n?", re.M)
 HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*\n?", re.M | re.S)
 NAME = re.compile(r'(?<=<span class="pre">)[^<]+')
+UNIT = re.compile(r"(\d) (?=(?:s|ms|min|h|MB|px|seconds?|minutes?|hours?|bits?|nats?)\b)")
 POWER = re.compile(r"([\d.]+)e([+-]\d+)")
 
 
@@ -40,6 +41,18 @@ def powers_of_ten(app, doctree, docname):
             node[:] = [nodes.Text(f"{match[1]}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}10"), power]
 
 
+def keep_units(app, doctree, docname):
+    """Keep a number and its unit on one line, also where the number comes from a cell."""
+    for text in list(doctree.findall(nodes.Text)):
+        if isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.math, nodes.raw)):
+            continue
+        before = text.parent[text.parent.index(text) - 1] if text.parent.index(text) else None
+        pasted = isinstance(before, nodes.inline) and "pasted-text" in before["classes"]
+        joined = UNIT.sub("\\1\N{NO-BREAK SPACE}", f"0{text}" if pasted else str(text))
+        if (joined := joined[pasted:]) != text:
+            text.parent.replace(text, nodes.Text(joined))
+
+
 def break_names(app, pagename, templatename, context, doctree):
     """Let a long name of the code break after a mark, and an option of a command nowhere."""
 
@@ -54,6 +67,7 @@ def break_names(app, pagename, templatename, context, doctree):
 def setup(app):
     app.connect("source-read", clean_exercises)
     app.connect("doctree-resolved", powers_of_ten)
+    app.connect("doctree-resolved", keep_units, priority=510)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("html-page-context", break_names, priority=910)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -67,6 +67,7 @@ function mark(boxes) {
 const html = document.documentElement;
 const BLOCKS = ".bd-article section:not(.admonition *) > :not(section)";
 const BOXES = ":is(mjx-container, pre, .pst-scrollable-table-container)";
+const PLOTS = ":is(svg.plot, svg.drawing)";
 const within = (block, selector) => [...(block.matches(selector) ? [block] : []), ...block.querySelectorAll(selector)];
 const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
 let rest = [];
@@ -79,12 +80,14 @@ function finish(blocks) {
   setFormulas(blocks.flatMap((block) => within(block, ".math")));
   blocks.forEach((block) => { block.style.contentVisibility = "visible"; });
   mark(blocks.flatMap((block) => within(block, BOXES)));
+  enlarge(blocks.flatMap((block) => within(block, PLOTS)));
 }
 
 function finishAll() {
   setFormulas(rest.splice(0).flatMap((block) => within(block, ".math")));
   html.classList.add("whole");
   mark([...document.querySelectorAll(`.bd-article ${BOXES}`)]);
+  enlarge([...document.querySelectorAll(`.bd-article ${PLOTS}`)]);
 }
 
 /** The blocks of the rest that are on the screen, or less than half a screen away. */
@@ -117,10 +120,17 @@ function begin() {
 }
 
 // the place that an address or a link names stays on the screen while what is above it grows, until the reader moves on
+function named(address) {
+  try {
+    return document.getElementById(decodeURIComponent(address.slice(1)));
+  } catch {
+    return null; // a percent sign that stands for nothing
+  }
+}
 let held;
 const letGo = () => held?.disconnect();
 function hold(address) {
-  const place = document.getElementById(decodeURIComponent(address.slice(1)));
+  const place = named(address);
   if (!place || html.matches(".whole")) return;
   letGo();
   held = new ResizeObserver(() => place.scrollIntoView({ behavior: "instant" }));

@@ -72,17 +72,17 @@ def u_net():
     """The U-Net: three resolutions down, self-attention, three up, joined across."""
     figure, ax = canvas(6.7, 3.2)
     rows = (
-        (2.6, "16 × 16", "$C_1$", 1.1, 5.6),
-        (1.75, "8 × 8", "$C_2$", 1.75, 4.95),
+        (2.6, "16 × 16", "$C_1$", 1.2, 5.5),
+        (1.75, "8 × 8", "$C_2$", 1.8, 4.9),
         (0.9, "4 × 4", "$C_3$", 2.4, 4.3),
     )
     for y, size, width, left, right in rows:
         for x in (left, right):
-            box(ax, x, y, 0.95, 0.46, f"{size},  {width}", BLUE)
+            box(ax, x, y, 1.2, 0.48, f"{size},  {width}", BLUE, 10.5)
         ax.annotate(
             "",
-            (right - 0.5, y),
-            (left + 0.5, y),
+            (right - 0.62, y),
+            (left + 0.62, y),
             arrowprops={
                 "arrowstyle": "-|>",
                 "linestyle": "--",
@@ -92,22 +92,22 @@ def u_net():
                 "shrinkB": 0,
             },
         )
-    ax.text(3.35, 2.7, "joined across", ha="center", color=GREY, fontsize=8.5)
+    ax.text(3.35, 2.7, "joined across", ha="center", color=GREY, fontsize=10)
     for (y1, _, _, l1, r1), (y2, _, _, l2, r2) in zip(rows, rows[1:], strict=False):
         arrow(ax, (l1 + 0.25, y1 - 0.24), (l2 - 0.2, y2 + 0.25))
         arrow(ax, (r2 + 0.2, y2 + 0.25), (r1 - 0.25, y1 - 0.24))
-    box(ax, 3.35, 0.3, 1.5, 0.4, "self-attention", ORANGE)
+    box(ax, 3.35, 0.3, 1.5, 0.4, "self-attention", ORANGE, 10)
     arrow(ax, (2.55, 0.66), (2.75, 0.5))
     arrow(ax, (3.95, 0.5), (4.15, 0.66))
     ax.text(0.3, 2.6, r"$\mathbf{x}_t$", ha="center", va="center", fontsize=12)
-    arrow(ax, (0.42, 2.6), (0.6, 2.6))
+    arrow(ax, (0.42, 2.6), (0.58, 2.6))
     ax.text(6.43, 2.6, r"$\epsilon_\theta$", ha="center", va="center", fontsize=12)
-    arrow(ax, (6.1, 2.6), (6.27, 2.6))
+    arrow(ax, (6.12, 2.6), (6.28, 2.6))
     ax.text(
         0.15,
         0.42,
         "$t$ and class enter\nevery block",
-        fontsize=8.5,
+        fontsize=10,
         color=GREY,
         va="center",
         linespacing=1.3,

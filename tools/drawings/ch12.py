@@ -57,14 +57,17 @@ def langevin_states(x, times, steps, ratio, width, seed):
     return walk
 
 
+TOP = 3.2  # of the panels
+
+
 def show(ax, walk, title, markers=True):
-    x = torch.linspace(-2.6, 2.6, 105, dtype=torch.float64)[:, None]
+    x = torch.linspace(-TOP, TOP, 129, dtype=torch.float64)[:, None]
     picture = torch.stack(
         [data.diffused(schedule, t).log_prob(x).exp() for t in range(T, -1, -10)], 1
     )
     shade = torch.tensor([138, 143, 152]).expand(*picture.shape, 3) / 255
     rgb = torch.cat([shade, 0.5 * (picture / picture.amax(0))[..., None]], 2)
-    ax.imshow(rgb, extent=(0, 1, -2.6, 2.6), origin="lower", aspect="auto", interpolation="none")
+    ax.imshow(rgb, extent=(0, 1, -TOP, TOP), origin="lower", aspect="auto", interpolation="none")
     times = [1 - float(t) / T for t, _ in walk]
     paths = torch.stack([x for _, x in walk])[:, :, 0]
     for path, color in zip(paths.T, (BLUE, ORANGE), strict=True):
@@ -80,10 +83,10 @@ def show(ax, walk, title, markers=True):
             times[0], path[0], "o", color=color, markersize=5, markerfacecolor="none", clip_on=False
         )
         ax.plot(times[-1], path[-1], "o", color=color, markersize=5, clip_on=False)
-    ax.set(xlim=(0, 1), ylim=(-2.6, 2.6), yticks=[], xticks=[])
-    ax.text(0, -3.1, "noise", fontsize=8, color=GREY)
-    ax.text(1, -3.1, "data", fontsize=8, color=GREY, ha="right")
-    ax.set_title(title, fontsize=9.5, loc="left", pad=3)
+    ax.set(xlim=(0, 1), ylim=(-TOP, TOP), yticks=[], xticks=[])
+    ax.text(0, -1.2 * TOP, "noise", fontsize=9.5, color=GREY)
+    ax.text(1, -1.2 * TOP, "data", fontsize=9.5, color=GREY, ha="right")
+    ax.set_title(title, fontsize=10.5, loc="left", pad=3)
     ax.spines[:].set_visible(False)
 
 
@@ -125,7 +128,7 @@ def sampler_map():
         "noised proposals\nof another generator",
         ha="right",
         va="center",
-        fontsize=8.5,
+        fontsize=9.5,
         color=INK,
     )
     show(
