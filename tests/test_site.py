@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from docutils import nodes
 
 ROOT = Path(__file__).parent.parent
 
@@ -279,6 +280,25 @@ def test_only_what_can_be_shared_is_taken_out_of_a_group(monkeypatch):
     assert short == f'<defs>{marker}</defs><use href="#a" x="1"/>{kept}'
     assert pictures.relative("M 0.5 -0.25 L 0.75 0 L 10 0 z ") == "m.5-.25l.25.25 9.25 0z"
     assert pictures.PATH.search(' d="M 1e-05 0 L 1 1"') is None  # left as it is
+
+
+def test_a_reference_by_number_loads_the_page_that_it_names_once():
+    loaded = []
+    env = SimpleNamespace(get_doctree=lambda page: loaded.append(page) or page.upper(), config=1)
+    trees = load("book/_ext/quick.py").Trees(env)
+    assert [trees.get_doctree(page) for page in "abab"] == list("ABAB")
+    assert loaded == ["a", "b"] and trees.config == 1
+
+
+def test_a_number_from_a_cell_keeps_its_unit():
+    pages = load("book/_ext/offline_pages.py")
+    text = nodes.Text("About 10 s, 2 minutes or 3 sets; ")
+    tree = nodes.paragraph("", "", text, nodes.math("", "5 s"))
+    tree += [nodes.literal("", "6 s"), nodes.inline("", "7", classes=["pasted-text"])]
+    tree += nodes.Text(" ms, 8")
+    pages.keep_units(None, tree, "page")
+    wide = "\N{NO-BREAK SPACE}"
+    assert tree.astext() == f"About 10{wide}s, 2{wide}minutes or 3 sets; 5 s6 s7{wide}ms, 8"
 
 
 def test_the_book_has_one_title_everywhere(html):
