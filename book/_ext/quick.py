@@ -1,5 +1,5 @@
-"""A build in less time, with the same pages: fewer searches for garbage, and references by number load the page that they
-name once, not each time.
+"""A build in less time, with the same pages: fewer searches for garbage, and a page that references by number name is
+loaded once, not each time.
 """
 
 import gc
