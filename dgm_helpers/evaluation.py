@@ -147,6 +147,11 @@ class Denoiser:
         names = {"weights": self.name, "weights_sha256": self.weights_sha256}
         return names | {"source": self.data.source, "data_sha256": self.data.sha256}
 
+    def rows_of(self, recipe):
+        """Whose row it is: the network's, without "sprites-", or the data's where no network draws."""
+        drawn = recipe is not None and recipe["sampler"] != "train"
+        return self.name.removeprefix("sprites-") if drawn else self.data.source
+
     def held_out_pictures(self, n, seed):
         """n held-out pictures in [−1, 1] and their labels, drawn without replacement."""
         if n > len(self.held_out):
@@ -278,7 +283,7 @@ class Denoiser:
         """The n pictures of a recipe, uint8 (n, 16, 16, 3), and the processor seconds of one: :func:`draw_pictures`."""
         if recipe["sampler"] == "train":
             return self.train.images[self._training_rows(recipe, n)], 0.0
-        folder = Path(folder) / f"{self.name.removeprefix('sprites-')}-{results.row_name(recipe)}"
+        folder = Path(folder) / f"{self.rows_of(recipe)}-{results.row_name(recipe)}"
         labels = self.train.tensors()[1]
         return draw_pictures(self.batch_drawer(recipe), labels, recipe, n=n, folder=folder)
 
@@ -669,7 +674,7 @@ def _record_distances(denoiser, recipes, n, seed, real, folder, out):
     features = None
     for recipe in recipes:
         row = results.row_name(recipe)
-        name = results.row_record(row, n, denoiser.data.source)
+        name = results.row_record(row, n, denoiser.rows_of(recipe))
         made_of = {"row": row, "n": n, "recipe": recipe, "weights_sha256": denoiser.weights_sha256}
         if name in results.names(folder=out) and made_of.items() <= results.load(name, out).items():
             yield Path(out) / f"{name}.json", False
@@ -739,7 +744,7 @@ def record_export(denoiser, recipe, samples, real, *, out):
         summary[f"{name}_sha256"] = hashlib.sha256(images.tobytes()).hexdigest()
     features = measure(real, samples, denoiser.feature_sets(), seed=recipe["seed"])
     summary |= {"features": features, "seconds": time.perf_counter() - start}
-    name = f"export-{results.row_record(row, n, denoiser.data.source)}"
+    name = f"export-{results.row_record(row, n, denoiser.rows_of(recipe))}"
     return results.record(name, summary, made_with=made_with, folder=out)
 
 

@@ -183,7 +183,7 @@ def row_name(recipe):
 
 
 def row_record(row, n, source="generated"):
-    """The name of the record of a row, at n pictures of a source (a name, or the path of a folder)."""
+    """The name of the record of a row, at n pictures of a network or a source (a name, or the path of a folder)."""
     if not isinstance(row, str):
         raise TypeError(f"row must be a str, got {described(row)}")
     if not isinstance(source, (str, os.PathLike)):
@@ -192,12 +192,16 @@ def row_record(row, n, source="generated"):
 
 
 def load_row(row, n, source="generated"):
-    """The record of a row of a source, such as "ddim-20" or "real", at n pictures a side."""
+    """The record of a row, such as "ddim-20" or "real", at n pictures a side.
+
+    Rows of the released network of a set have the name of the set as their ``source``, "generated" or "dawnlike"; those
+    of other networks that of the network, such as "plain-generated".
+    """
     return load(row_record(row, require_int("n", n, 2), source), FOLDER / "fid")
 
 
 def load_rows(n, source="generated"):
-    """All rows of a source at n pictures a side, a dictionary from row to record; the noise floor is first."""
+    """All rows of a ``source`` at n pictures a side, a dictionary from row to record; the noise floor is first."""
 
     def order(record):
         recipe = record["recipe"] or {}

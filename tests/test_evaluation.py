@@ -82,7 +82,7 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
 
     run("a", "--steps", "2")
     run("b", "--steps", "2")
-    first, second = (results.load("generated-ddim-2-4", tmp_path / folder) for folder in ("a", "b"))
+    first, second = (results.load("net-ddim-2-4", tmp_path / folder) for folder in ("a", "b"))
     assert first["features"] == second["features"]
     assert first["pictures_sha256"] == second["pictures_sha256"]
     assert first["features"].keys() == {"classifier", "imagenet", "pca"}
@@ -91,10 +91,10 @@ def test_fid_rows_repeat_to_the_last_digit_and_are_not_computed_twice(
     run("a", "--steps", "2")
     assert "is there already" in capsys.readouterr().out
     run("a", "--steps", "2", "--sampler", "ddpm", "--proposals", "pca", "--stop-at", "0", "10")
-    assert results.load("generated-es-pca-0-4", tmp_path / "a")["recipe"]["steps"] == 0
-    assert results.load("generated-es-pca-10-ddpm-2-4", tmp_path / "a")["recipe"]["stop_at"] == 10
+    assert results.load("net-es-pca-0-4", tmp_path / "a")["recipe"]["steps"] == 0
+    assert results.load("net-es-pca-10-ddpm-2-4", tmp_path / "a")["recipe"]["stop_at"] == 10
     run("a", "--sampler", "multistep", "--steps", "2", "--guidance", "2", "--spacing", "karras")
-    guided = results.load("generated-guided-2-karras-multistep-2-4", tmp_path / "a")
+    guided = results.load("net-guided-2-karras-multistep-2-4", tmp_path / "a")
     assert guided["recipe"]["guidance"] == 2 and guided["recipe"]["spacing"] == "karras"
     run("a", "--sampler", "real")
     floor = results.load("generated-real-4", tmp_path / "a")
@@ -244,7 +244,7 @@ def test_exported_folders_have_the_same_classes_and_no_picture_of_the_training(
         if (folder := tmp_path / "sets" / name)
     }
     assert sides["generated"].shape == sides["real"].shape == (60, 16, 16, 3)
-    record = results.load("export-generated-ddim-1-60", tmp_path / "sets")
+    record = results.load("export-net-ddim-1-60", tmp_path / "sets")
     x = [sprites.to_tensor(side) for side in (sides["real"], sides["generated"])]
     wanted = fid(*x, features=evaluation.Denoiser(weights).feature_sets()["classifier"])
     assert results.estimate(record, "classifier")[0] == pytest.approx(wanted)
@@ -290,7 +290,7 @@ def test_a_killed_evaluation_leaves_no_record_and_continues(
         folders = ["--pictures", str(tmp_path / name), "--out", str(tmp_path / f"{name}-records")]
         options = ["--weights", weights, "--n", "6", "--batch", "2", "--steps", "1"]
         main(["evaluate", "fid", *options, *folders])
-        return results.load("generated-ddim-1-6", tmp_path / f"{name}-records")
+        return results.load("net-ddim-1-6", tmp_path / f"{name}-records")
 
     whole, saved = run("whole"), []
 
@@ -410,7 +410,7 @@ def test_evaluations_are_called_with_keywords_and_name_their_own_arguments(
     with pytest.raises(ValueError, match="^recipe must be that of a sampler"):
         evaluation.matched_pictures(denoiser, denoiser.recipe("real"), n=4, pictures=tmp_path)
     [(path, new)] = evaluation.record_distances(denoiser, [recipe], n=4, **options)
-    assert new and path.name == "generated-quadratic-ddim-2-4.json"
+    assert new and path.name == "net-quadratic-ddim-2-4.json"
     assert results.load(path.stem, path.parent)["recipe"]["spacing"] == "quadratic"
 
 

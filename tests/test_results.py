@@ -224,7 +224,9 @@ def test_the_recorded_rows_have_the_names_of_their_recipes():
     for name in results.names(folder=folder):
         record = results.load(name, folder)
         assert record["row"] == results.row_name(record["recipe"])
-        source = name.partition("-")[0]
+        source = name.removesuffix(f"-{record['row']}-{record['n']}")
+        weights = (record["recipe"] or {}).get("weights", source)
+        assert source == weights.removeprefix("sprites-")
         assert name == results.row_record(record["row"], record["n"], source)
         assert load_row(record["row"], record["n"], source) == record
     assert results.row_record("ddim-20", 2000, "/data/my sprites") == "my sprites-ddim-20-2000"
@@ -235,7 +237,7 @@ def test_rows_of_one_size_come_together_the_floor_first():
     assert list(rows)[:3] == ["real", "ddim-5", "ddim-10"] and all(
         row["n"] == 10_000 for row in rows.values()
     )
-    assert len(rows) == len(results.names("*-10000", results.FOLDER / "fid"))
+    assert len(rows) == len(results.names("generated-*-10000", results.FOLDER / "fid"))
     for n in (0, 2000.0, "2000", True):
         with pytest.raises((TypeError, ValueError), match="n must be an int of at least 2"):
             results.load_rows(n)

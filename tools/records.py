@@ -20,9 +20,9 @@ def arguments(path):
     measure = "fid" if path.parent.name == "fid" else path.stem.split("-")[0]
     measure = {"elbo": "bound"}.get(measure, measure)
     source = path.stem.removeprefix("export-").split("-")[0]
-    weights = record.get("weights") or f"sprites-{source}"
-    words = ["evaluate", measure, "--weights", weights, "--n", str(record["n"]), "--threads", "1"]
     recipe = record.get("recipe") or {}
+    weights = record.get("weights") or recipe.get("weights") or f"sprites-{source}"
+    words = ["evaluate", measure, "--weights", weights, "--n", str(record["n"]), "--threads", "1"]
     if measure in ("fid", "copies", "export"):
         words += ["--compile", "--pictures", "runs/pictures"]
     for option in OPTIONS:
