@@ -9,6 +9,7 @@ from docutils import nodes
 
 MARKERS = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[ \t]*\n?", re.M)
 HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*\n?", re.M | re.S)
+SHORT = 16  # letters
 NAME = re.compile(r'(?<=<span class="pre">)[^<]+')
 UNIT = re.compile(r"(\d) (?=(?:s|ms|min|h|MB|px|seconds?|minutes?|hours?|bits?|nats?)\b)")
 POWER = re.compile(r"([\d.]+)e([+-]\d+)")
@@ -49,15 +50,17 @@ def keep_units(app, doctree, docname):
         before = text.parent[text.parent.index(text) - 1] if text.parent.index(text) else None
         pasted = isinstance(before, nodes.inline) and "pasted-text" in before["classes"]
         joined = UNIT.sub("\\1\N{NO-BREAK SPACE}", f"0{text}" if pasted else str(text))
+        joined = joined.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
         if (joined := joined[pasted:]) != text:
             text.parent.replace(text, nodes.Text(joined))
 
 
 def break_names(app, pagename, templatename, context, doctree):
-    """Let a long name of the code break after a mark, and an option of a command nowhere."""
+    """Let a long name of the code break after a mark, and a short one or an option of a command nowhere."""
 
     def broken(name):
-        text = re.sub(r"(?<=\w)([_.(])(?=\w)", r"\1<wbr/>", name[0])
+        text = re.sub(r"(?<=\w)([_(](?=\w)|\.(?=[^\W\d]))", r"\1<wbr/>", name[0])
+        text = text if len(name[0]) > SHORT else name[0]
         return re.sub(r"--\w[\w-]*", r'<span class="option">\g<0></span>', text)
 
     if "body" in context:
