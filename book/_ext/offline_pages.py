@@ -59,8 +59,9 @@ def break_names(app, pagename, templatename, context, doctree):
     """Let a long name of the code break after a mark, and a short one or an option of a command nowhere."""
 
     def broken(name):
-        text = re.sub(r"(?<=\w)([_(](?=\w)|\.(?=[^\W\d]))", r"\1<wbr/>", name[0])
-        text = text if len(name[0]) > SHORT else name[0]
+        text = name[0]
+        if len(text) > SHORT:
+            text = re.sub(r"(?<=\w)([_(](?=\w)|\.(?=[^\W\d]))", r"\1<wbr/>", text)
         return re.sub(r"--\w[\w-]*", r'<span class="option">\g<0></span>', text)
 
     if "body" in context:

@@ -23,17 +23,20 @@ function addButton(animation) {
 // beside a formula lies a hidden copy for screen readers, and what hangs out on the left is no width that scrolls
 const widthOf = (box) =>
   box.matches("mjx-container") ? box.firstElementChild.getBoundingClientRect().width : box.scrollWidth;
-// a mark after a formula stays on its line
+// a mark after a formula stays on its line, and a bracket before it
 function joinMarks() {
   document.querySelectorAll(".bd-article span.math").forEach((formula) => {
     const next = formula.nextSibling;
-    const [marks] = (next instanceof Text && next.data.match(/^[,.;:!?)]+/)) || [];
-    if (!marks) return;
+    const before = formula.previousSibling;
+    const [marks] = (next instanceof Text && next.data.match(/^[,.;:!?)]+/)) || [""];
+    const [bracket] = (before instanceof Text && before.data.match(/[([]+$/)) || [""];
+    if (!marks && !bracket) return;
     const joined = document.createElement("span");
     joined.className = "joined";
     formula.before(joined);
-    joined.append(formula, marks);
-    next.data = next.data.slice(marks.length);
+    joined.append(bracket, formula, marks);
+    if (bracket) before.data = before.data.slice(0, -bracket.length);
+    if (marks) next.data = next.data.slice(marks.length);
   });
 }
 

@@ -1,12 +1,11 @@
-// On a phone the letters of a plot grow until they are as large as wanted, or two parts would touch, or one would leave the
-// screen or what it stands in: first all by one factor, then the numbers and the names of the axes, other words and the
-// legend each by themselves.
+// On a phone the letters of a plot grow until they are as large as wanted, or two parts would touch, one would leave the
+// screen or what it stands in, or a legend would hide data: first all by one factor, then the numbers and the names of the
+// axes, other words and the legend each by themselves.
 "use strict";
 
 const LETTERS = 10.5; // px
-const GAP = 4; // px between two parts, unless they are closer anyway
+const GAP = 3; // px between two parts, unless they are closer anyway
 const MARGIN = 6; // px to the edges of the screen
-const MOST_COVERED = 0.15; // of a panel by a legend within it, which may hide data
 const FACTORS = [1.5, 1.4, 1.3, 1.25, 1.2, 1.15, 1.1, 1.05, 1];
 const KINDS = ["number", "name", "words", "legend"];
 const TICK = "g:has(> g[transform])";
@@ -47,6 +46,17 @@ function grown({ left, right, top, bottom }, [x, y], factor) {
   return { left: l, right: r, top: t, bottom: b };
 }
 
+/** Points along the curves and the marks of a panel. */
+function dataOf(panel) {
+  const groups = [...panel.children].slice(1).filter((group) => !group.matches(".a, .l"));
+  const curves = groups.flatMap((group) => [...group.querySelectorAll("path:not(defs *)")]).flatMap((path) => {
+    const matrix = path.getScreenCTM(), step = path.getTotalLength() / 40;
+    return Array.from({ length: 41 }, (_, i) => path.getPointAtLength(i * step).matrixTransform(matrix));
+  });
+  const marks = groups.flatMap((group) => boxesOf(group, "use")).map((box) => ({ x: box.left, y: box.top }));
+  return [...curves, ...marks].map(({ x, y }) => ({ left: x, right: x, top: y, bottom: y }));
+}
+
 /** The parts of a plot that grow, each with its box, the point that stays, and its factor. */
 function growth(plot) {
   const frame = boxOf(plot), letters = lettersOf(plot), panels = boxesOf(plot, "g:has(> .a) > g:first-child > path");
@@ -58,19 +68,17 @@ function growth(plot) {
   const shapes = plot.matches(".drawing") ? [...plot.querySelectorAll("path, image")].filter(filled).map(boxOf) : [];
   const page = { left: MARGIN, right: innerWidth - MARGIN, top: frame.top - 4, bottom: Infinity };
   const parts = [...new Set(letters.map((text) => text.closest(".l") ?? text.parentElement))].map((part) => {
-    const box = boxOf(part), kind = kindOf(part), panel = part.matches("g:has(> .a) > .l") ? boxOf(part.parentElement) : null;
+    const box = boxOf(part), kind = kindOf(part), data = part.matches("g:has(> .a) > .l") ? dataOf(part.parentElement) : [];
     const around = shapes.filter((shape) => shape.width < frame.width / 2 && holds(shape, box)).map(inside);
     if (kind === "words") around.push(...panels.filter((some) => holds(some, box)));
-    const beside = [...shapes, ...(kind === "name" ? panels : [])].filter((shape) => overlap(shape, box) < 0);
-    const most = panel ? Math.sqrt((MOST_COVERED * panel.width * panel.height) / (box.width * box.height)) : Infinity;
+    const beside = [...shapes, ...data, ...(kind === "name" ? panels : [])].filter((shape) => overlap(shape, box) < 0);
     const point = heldAt(part, box, frame, panels, lowest);
-    return { part, box, kind, point, around: [page, ...around], beside, most: Math.max(1, most) };
+    return { part, box, kind, point, around: [page, ...around], beside };
   });
   const fits = (factors) => {
     const boxes = parts.map(({ box, point, kind }) => grown(box, point, factors[kind]));
     return parts.every((part, i) =>
-      factors[part.kind] <= part.most
-      && part.around.every((outer) => holds(outer, boxes[i]))
+      part.around.every((outer) => holds(outer, boxes[i]))
       && part.beside.every((shape) => overlap(shape, boxes[i]) < 0)
       && parts.every((other, j) =>
         j >= i || overlap(boxes[i], boxes[j]) <= Math.max(-GAP, overlap(part.box, other.box)) + 0.1));
