@@ -571,9 +571,8 @@ def test_every_row_says_what_it_was_made_of():
             "features",
             "provenance",
         } <= record.keys()
-        source = name.partition("-")[0]
-        weights = evaluation.weights_file(f"sprites-{source}")
-        assert record["weights_sha256"] == evaluation.sha256(weights)
+        network = (record["recipe"] or {}).get("weights", f"sprites-{name.partition('-')[0]}")
+        assert record["weights_sha256"] == evaluation.sha256(evaluation.weights_file(network))
         for values in record["features"].values():
             assert values["fid"] >= 0 and (
                 "spread" in values or values["low"] <= values["fid"] <= values["high"]

@@ -429,7 +429,7 @@ def test_only_so_many_pictures_are_shown(few, tmp_path, monkeypatch):
         (
             {"network": "resnet"},
             ValueError,
-            "network must be one of 'unet', 'palette', 'vae', 'classifier', got str 'resnet'",
+            "network must be one of 'unet', 'palette', 'fourier', 'correction', 'faded', 'vae', 'classif",
         ),
         ({"network": None}, ValueError, "network must be one of"),
         ({"split": "by group"}, ValueError, "split must be one of 'group', 'random', got"),

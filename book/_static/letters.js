@@ -66,14 +66,17 @@ function growth(plot) {
   const lowest = tops.length && Math.max(...tops) > end - 3 ? Math.max(...tops) : Infinity;
   const filled = (shape) => shape.matches("image") || getComputedStyle(shape).fill !== "none";
   const shapes = plot.matches(".drawing") ? [...plot.querySelectorAll("path, image")].filter(filled).map(boxOf) : [];
-  const page = { left: MARGIN, right: innerWidth - MARGIN, top: frame.top - 4, bottom: Infinity };
+  const page = (box) => ({
+    left: Math.min(MARGIN, box.left), right: Math.max(innerWidth - MARGIN, box.right),
+    top: Math.min(frame.top - 4, box.top), bottom: Infinity,
+  });
   const parts = [...new Set(letters.map((text) => text.closest(".l") ?? text.parentElement))].map((part) => {
     const box = boxOf(part), kind = kindOf(part), data = part.matches("g:has(> .a) > .l") ? dataOf(part.parentElement) : [];
     const around = shapes.filter((shape) => shape.width < frame.width / 2 && holds(shape, box)).map(inside);
     if (kind === "words") around.push(...panels.filter((some) => holds(some, box)));
     const beside = [...shapes, ...data, ...(kind === "name" ? panels : [])].filter((shape) => overlap(shape, box) < 0);
     const point = heldAt(part, box, frame, panels, lowest);
-    return { part, box, kind, point, around: [page, ...around], beside };
+    return { part, box, kind, point, around: [page(box), ...around], beside };
   });
   const fits = (factors) => {
     const boxes = parts.map(({ box, point, kind }) => grown(box, point, factors[kind]));
