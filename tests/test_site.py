@@ -149,7 +149,8 @@ print(dgm.__file__)"""
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
     }
-    environment.pop("PYTHONPATH", None)
+    for name in ("PYTHONPATH", "VIRTUAL_ENV"):  # IPython adds the packages of the latter
+        environment.pop(name, None)
     cell = doors.setup_cell("a/b")["source"]
     run = subprocess.run(
         [python, "-c", runner, cell, cell, use],
