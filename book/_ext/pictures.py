@@ -23,9 +23,8 @@ from sphinx.util import logging
 from dgm_helpers.plots import COLORS
 
 logger = logging.getLogger(__name__)
-PARTS = (
-    r'<g id="(?:matplotlib\.(a)xis|([xyl])(?:tick|egend))_\d+">'  # whose letters grow on a phone
-)
+# parts of a drawing whose letters grow on a phone
+PARTS = re.compile(r'<g id="(?:matplotlib\.(a)xis|([xyl])(?:tick|egend))_\d+">')
 DECIMALS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: what nobody can see
 PATH = re.compile(r' d="((?:[MLCQz ]|-?[\d.]+(?![\de]))+)"')
 SHIFT = re.compile(r' transform="translate\((-?[\d.]+) (-?[\d.]+)\)"/>')
@@ -43,7 +42,7 @@ def inline(svg, alt, classes="plot"):
     """The SVG element of a drawing of matplotlib's as a part of a page; ``alt`` says what it shows."""
     svg = re.sub(r"<!--.*?-->|\s+", " ", svg[svg.index("<svg") :], flags=re.S)
     prefix = f"s{hashlib.sha256(svg.encode()).hexdigest()[:6]}-"
-    svg = re.sub(PARTS, lambda m: f'<g class="{m[1] or m[2]}">', svg)
+    svg = PARTS.sub(lambda m: f'<g class="{m[1] or m[2]}">', svg)
     used = dict.fromkeys(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
     names = {name: f"{prefix}{i:x}" for i, name in enumerate(used)}
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in used else "", svg)
