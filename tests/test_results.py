@@ -464,3 +464,10 @@ def test_the_cheapest_row_that_is_as_good():
     for wrong in ([], target, ["steps-10"]):
         with pytest.raises(TypeError, match="rows must be a"):
             results.fewest_evaluations(wrong, target, floor)
+
+
+@pytest.mark.parametrize("row", ["ddim-50", "ddpm-100"])
+def test_without_the_head_hardly_a_pixel_has_a_colour_of_the_set(row):
+    head, plain = (load_row(row, 2000, source) for source in ("generated", "plain-generated"))
+    assert head["on_palette"] > 0.9 and plain["on_palette"] < 0.05
+    assert head["reference_sha256"] == plain["reference_sha256"]  # the same real pictures
