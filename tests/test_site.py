@@ -12,9 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import yaml
 from docutils import nodes
+
+from dgm_helpers import plots
 
 ROOT = Path(__file__).parent.parent
 
@@ -281,6 +285,17 @@ def test_only_what_can_be_shared_is_taken_out_of_a_group(monkeypatch):
     assert short == f'<defs>{marker}</defs><use href="#a" x="1"/>{kept}'
     assert pictures.relative("M 0.5 -0.25 L 0.75 0 L 10 0 z ") == "m.5-.25l.25.25 9.25 0z"
     assert pictures.PATH.search(' d="M 1e-05 0 L 1 1"') is None  # left as it is
+
+
+@pytest.mark.parametrize(("color", "dim"), [("green", True), ("purple", True), ("blue", False)])
+def test_a_dim_cloud_is_marked(monkeypatch, color, dim):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    pictures = load("book/_ext/pictures.py")
+    figure, ax = plt.subplots()
+    ax.scatter(*np.random.default_rng(0).normal(size=(2, 2000)), c=plots.COLORS[color], alpha=0.4)
+    svg = pictures.inline(plots._to_svg(figure), "a cloud")
+    plt.close(figure)
+    assert re.findall(r'<image(?: class="(\w+)")? href="data:image/webp', svg) == ["dim" * dim]
 
 
 def test_a_reference_by_number_loads_the_page_that_it_names_once():

@@ -15,7 +15,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from docutils import nodes
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageSequence
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
@@ -35,7 +37,8 @@ ALIKE = re.compile(  # what has the same style, unless it is that of the whole o
     r"(?:<\1=\"[^>]*?\3/>)+"
 )
 LOSSLESS = {"lossless": True, "method": 4}  # WebP with the same pixels
-RASTER = re.compile(r'data:image/png;base64,([^"]+)')
+RASTER = re.compile(r'<image href="data:image/png;base64,([^"]+)"')
+DIM = ["green", "purple"]  # too dark for a dark page
 
 
 def inline(svg, alt, classes="plot"):
@@ -50,7 +53,7 @@ def inline(svg, alt, classes="plot"):
     svg = compact(svg.replace("xlink:href", "href"))
     svg = svg.replace("stroke: #000000", "stroke: currentColor")
     svg = svg.replace("#fefefe", "var(--pst-color-background, #fff)")
-    for name in ("green", "purple"):  # too dark for a dark page
+    for name in DIM:
         svg = svg.replace(COLORS[name], f"var(--{name}, {COLORS[name]})")
     size = re.match(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     if size:  # points to screen pixels
@@ -110,14 +113,18 @@ def hundredths(value):
 
 
 def webp(png):
-    """A picture within a drawing, in fewer bytes and with the same pixels."""
+    """A picture within a drawing, in fewer bytes and with the same pixels; a cloud of a dim colour is marked."""
     content = base64.b64decode(png)
     with Image.open(io.BytesIO(content)) as picture:
         picture.save(smaller := io.BytesIO(), "webp", exact=True, **LOSSLESS)
+        pixels = np.asarray(picture.convert("RGBA")).reshape(-1, 4)
+    color = np.median(pixels[pixels[:, 3] > 0, :3], axis=0) / 255
+    dim = any(np.allclose(color, to_rgb(COLORS[name]), atol=0.03) for name in DIM)
     kind, content = min(
         ("png", content), ("webp", smaller.getvalue()), key=lambda pair: len(pair[1])
     )
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    mark = ' class="dim"' if dim else ""
+    return f'<image{mark} href="data:image/{kind};base64,{base64.b64encode(content).decode()}"'
 
 
 class Pictures(SphinxTransform):
