@@ -311,10 +311,12 @@ def test_a_number_from_a_cell_keeps_its_unit():
     text = nodes.Text("About 10 s, 2 minutes or 3 sets; ")
     tree = nodes.paragraph("", "", text, nodes.math("", "5 s"))
     tree += [nodes.literal("", "6 s"), nodes.inline("", "7", classes=["pasted-text"])]
-    tree += nodes.Text(" ms, 8")
+    tree += nodes.Text(" ms, 8 (1.2–3.4), ch. x–z")
     pages.keep_units(None, tree, "page")
-    wide = "\N{NO-BREAK SPACE}"
-    assert tree.astext() == f"About 10{wide}s, 2{wide}minutes or 3 sets; 5 s6 s7{wide}ms, 8"
+    wide, joiner = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
+    assert tree.astext() == (
+        f"About 10{wide}s, 2{wide}minutes or 3 sets; 5 s6 s7{wide}ms, 8 (1.2{joiner}–{joiner}3.4), ch. x–z"
+    )
 
 
 def test_the_book_has_one_title_everywhere(html):

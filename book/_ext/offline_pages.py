@@ -12,6 +12,7 @@ HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ \t]*
 SHORT = 16  # letters
 NAME = re.compile(r'(?<=<span class="pre">)[^<]+')
 UNIT = re.compile(r"(\d) (?=(?:s|ms|min|h|MB|px|seconds?|minutes?|hours?|bits?|nats?)\b)")
+BETWEEN = re.compile(r"(?<=\d)–(?=\d)")
 POWER = re.compile(r"([\d.]+)e([+-]\d+)")
 
 
@@ -43,7 +44,7 @@ def powers_of_ten(app, doctree, docname):
 
 
 def keep_units(app, doctree, docname):
-    """Keep a number and its unit on one line, also where the number comes from a cell."""
+    """Keep a number and its unit, also where the number comes from a cell, and the ends of an interval on one line."""
     for text in list(doctree.findall(nodes.Text)):
         if isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.math, nodes.raw)):
             continue
@@ -51,6 +52,7 @@ def keep_units(app, doctree, docname):
         pasted = isinstance(before, nodes.inline) and "pasted-text" in before["classes"]
         joined = UNIT.sub("\\1\N{NO-BREAK SPACE}", f"0{text}" if pasted else str(text))
         joined = joined.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+        joined = BETWEEN.sub("\N{WORD JOINER}–\N{WORD JOINER}", joined)
         if (joined := joined[pasted:]) != text:
             text.parent.replace(text, nodes.Text(joined))
 
