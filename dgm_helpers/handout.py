@@ -15,7 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LABS = ROOT / "notebooks"
 FOR_STUDENTS = ("README.md", "00_start_here.ipynb", "requirements.txt")
-NOT_LOADED = {"classifier-dawnlike", "distinct-100", "distinct-3576"}  # networks that no lab loads
+NOT_LOADED = {  # networks that no lab loads
+    "classifier-dawnlike",
+    "correction-generated",
+    "distinct-100",
+    "distinct-3576",
+    "fourier-generated",
+}
 BOOK_ONLY = {
     "answer",
     "remove-cell",

@@ -208,8 +208,8 @@ class FourierUNet(UNet):
 
     Notes
     -----
-    The waves are those of Kingma et al. 2021, section 3.4, but for their factor. The schedule is the assignment's,
-    ``NoiseSchedule.linear()``.
+    The waves are those of Kingma et al. 2021, section 3.4, but for their factor, book equation :eq:`eq-waves`. The
+    schedule is the assignment's, ``NoiseSchedule.linear()``.
     """
 
     def __init__(self, channels=(24, 40, 56), n_classes=5, n_colors=0, faded=False):

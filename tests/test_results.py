@@ -466,8 +466,43 @@ def test_the_cheapest_row_that_is_as_good():
             results.fewest_evaluations(wrong, target, floor)
 
 
+NETWORKS = ("sprites", "correction", "fourier", "plain")  # of the generated set, from the best on
+
+
 @pytest.mark.parametrize("row", ["ddim-50", "ddpm-100"])
-def test_without_the_head_hardly_a_pixel_has_a_colour_of_the_set(row):
-    head, plain = (load_row(row, 2000, source) for source in ("generated", "plain-generated"))
-    assert head["on_palette"] > 0.9 and plain["on_palette"] < 0.05
-    assert head["reference_sha256"] == plain["reference_sha256"]  # the same real pictures
+def test_the_better_a_network_knows_the_colours_the_more_pixels_have_one(row):
+    rows = [load_row(row, 2000, f"{name}-generated") for name in NETWORKS[1:]]
+    shares = [found["on_palette"] for found in (load_row(row, 2000), *rows)]
+    assert shares[0] > 0.9 and shares[-1] < 0.05 and shares == sorted(shares, reverse=True)
+    floor, head = load_row("real", 2000), load_row(row, 2000)
+    for found in rows:  # and the distances tell none apart
+        assert set(compare_rows(head, {**found, "row": "other"}, floor).values()) == {None}
+
+
+def test_the_head_is_ahead_of_other_ways_to_the_colours():
+    """What chapter 4 says of the networks with waves and with a correction."""
+    last = [
+        results.load(f"train-{name}-generated")["history"][-1]["ema_held_out_loss"]
+        for name in NETWORKS
+    ]
+    bits = [results.load(f"elbo-{name}-generated")["small"]["bits_per_value"] for name in NETWORKS]
+    assert last == sorted(last) and bits == sorted(bits)
+    records = {name: results.load(f"yardsticks-{name}-generated") for name in NETWORKS}
+    losses = {name: record["predictors"]["network"]["loss"] for name, record in records.items()}
+    losses["table"] = records["plain"]["predictors"]["palette"]["loss"]
+    at = {
+        t: {name: loss[i] for name, loss in losses.items()}
+        for i, t in enumerate(records["plain"]["t"])
+    }
+    assert 0.55 < at[1]["fourier"] / at[1]["plain"] < 0.65
+    for t, loss in at.items():
+        if t <= 10:
+            assert loss["fourier"] > 5 * loss["table"]
+        if t >= 10:
+            assert loss["correction"] < min(loss["table"], loss["fourier"])
+        else:
+            assert abs(loss["correction"] / loss["table"] - 1) < 0.4
+        if t >= 200:
+            assert abs(loss["correction"] / loss["sprites"] - 1) < 0.05
+        else:
+            assert loss["sprites"] < 0.85 * loss["correction"]
