@@ -15,13 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LABS = ROOT / "notebooks"
 FOR_STUDENTS = ("README.md", "00_start_here.ipynb", "requirements.txt")
-NOT_LOADED = {  # networks that no lab loads
-    "classifier-dawnlike",
-    "correction-generated",
-    "distinct-100",
-    "distinct-3576",
-    "fourier-generated",
-}
+COMPARED = {"correction-generated", "fourier-generated"}  # networks of the page of results alone
+NOT_LOADED = {"classifier-dawnlike", "distinct-100", "distinct-3576", *COMPARED}  # by no lab
 BOOK_ONLY = {
     "answer",
     "remove-cell",
@@ -99,7 +94,11 @@ def write_course(labs, folder):
         for path in (ROOT / "dgm_helpers").rglob("*")
         if path.suffix in (".py", ".txt", ".safetensors") and path.stem not in NOT_LOADED
     ]
-    records = list((ROOT / "results").rglob("*.json"))
+    records = [
+        path
+        for path in (ROOT / "results").rglob("*.json")
+        if not any(name in path.stem for name in COMPARED)
+    ]
     student = folder / "hw3.zip"
     with zipfile.ZipFile(student, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         given = [ROOT / "homework" / name for name in FOR_STUDENTS]
