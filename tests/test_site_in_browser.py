@@ -474,7 +474,7 @@ def test_an_address_that_names_nothing_stops_nothing(html, tab):
 def test_a_number_and_its_unit_stay_on_one_line(html):
     page = (html / "book" / "07_early_stopping.html").read_text(encoding="utf-8")
     assert re.search(r'"pasted-text">\d+ \(\d+\N{NO-BREAK SPACE}ms\)', page)
-    page = (html / "book" / "04_training.html").read_text(encoding="utf-8")
+    page = (html / "book" / "03_elbo.html").read_text(encoding="utf-8")
     assert "</span>\N{NO-BREAK SPACE}bits per value" in page
     assert not re.search(r"\d (?:s|min)\b", re.sub(r"<pre.*?</pre>", "", page, flags=re.S))
 
