@@ -5,15 +5,18 @@ import math
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from dgm_helpers import results
 from dgm_helpers.arguments import seeded
 from dgm_helpers.bound import elbo_terms, gaussian_kl, reverse_variances
-from dgm_helpers.evaluation import copying
+from dgm_helpers.evaluation import CLUSTERS, copying
 from dgm_helpers.mixtures import GaussianMixture
+from dgm_helpers.networks import PCAGaussian
 from dgm_helpers.samplers import epsilon_scaled, sample_ddim, sample_es_ddpm
 from dgm_helpers.schedules import SPACINGS, NoiseSchedule, timesteps
+from dgm_helpers.sprites import load_sprites, split_by_group
 
 ROOT = Path(__file__).parent.parent
 STOPS = (50, 100, 150, 200, 300, 400, 600, 1000)
@@ -261,6 +264,14 @@ def test_the_clusters_hand_out_no_copies():
         record = results.load(f"copies-sprites-generated-es-clusters-{stop}-ddim-20")
         share, below = copying(*(torch.tensor(record[key]) for key in ("samples", "held_out")))
         assert share < 0.5 and below < 0.05
+
+
+def test_a_cluster_holds_about_25_pictures_and_at_least_four():
+    train, _ = split_by_group(load_sprites("generated"))
+    clusters = PCAGaussian(*train.tensors(), n_clusters=CLUSTERS["clusters"]).clusters
+    counts = [gaussian.count for gaussians in clusters for gaussian in gaussians]
+    assert sum(counts) == len(train) and min(counts) >= 4
+    assert sum(counts) / len(counts) == pytest.approx(25, abs=1)
 
 
 def test_the_labs_compare_no_more_often_than_they_say():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dgm_helpers as dgm
-from dgm_helpers import homework
+from dgm_helpers import homework, results
 
 LAB = Path(__file__).parent.parent / "notebooks" / "11_annealing.ipynb"
 CELLS = {
@@ -84,3 +84,16 @@ def test_the_written_out_score_is_that_of_the_mixture():
     names = run()
     names |= {"start": 20 * torch.randn(1000, 2, generator=dgm.seeded(0))}
     exec(CELLS["c086"], names)  # asserts it
+
+
+def test_the_recorded_shares_scatter_by_two_hundredths_and_long_ladders_take_1995_steps():
+    """What chapters 10 and 11 say of the record in words."""
+    record = results.load("scores-mixture")
+    annealed = [row for row in record["rows"] if row["chain"] == "annealed"]
+    for score in ("learned", "learned, last weights"):
+        shares = [
+            row["light_share"] for row in annealed if row["score"] == score and row["levels"] == 20
+        ]
+        assert len(shares) == 3 and 0.015 < torch.tensor(shares).std() < 0.03
+    steps = {levels * (record["steps"] // levels) for levels in (row["levels"] for row in annealed)}
+    assert steps == {2000, 1995}
