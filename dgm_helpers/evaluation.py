@@ -7,6 +7,7 @@ before any work. Wrong kinds and values raise TypeError or ValueError naming the
 import base64
 import hashlib
 import os
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -314,11 +315,14 @@ class Denoiser:
             return generate_sprites(FLOOR_PAIRS * 2 * n, REFERENCE_SEED + 1)[0]
         return self._held_out_images()
 
-    def _held_out_images(self):
+    def require_other_groups(self):
+        """ValueError if a held-out picture shares a group with one of training: it is then no measure of new ones."""
         if np.isin(self.held_out.groups, self.train.groups).any():
             wanted = "weights must be trained on a split that leaves whole groups out"
-            got = "held-out pictures, the real ones here, that share a group with training"
-            raise ValueError(f"{wanted}, got {got}")
+            raise ValueError(f"{wanted}, got held-out pictures that share a group with training")
+
+    def _held_out_images(self):
+        self.require_other_groups()
         images = np.unique(self.held_out.images, axis=0)
         return images[np.random.default_rng(REFERENCE_SEED).permutation(len(images))]
 
@@ -327,7 +331,7 @@ class Denoiser:
         if self.data.source == "generated":
             images, labels, _ = generate_sprites(n + n // 4 + 200, REFERENCE_SEED)
         else:
-            self._held_out_images()  # for its check
+            self.require_other_groups()
             images, labels = self.held_out.images, self.held_out.labels
         shown = {image.tobytes() for image in self.train.images}
         rows = []
@@ -544,7 +548,10 @@ def copying(distances, held_out):
 def record_bound(
     weights="sprites-generated", *, n=256, batch=64, seed=0, cache=None, out=results.FOLDER
 ):
-    """Record the terms of the variational bound of n held-out pictures, in bits per value; returns the path."""
+    """Record the terms of the variational bound of n held-out pictures, in bits per value; returns the path.
+
+    Until the record is whole, its batches are kept beside it, so a killed run continues.
+    """
     (n, batch), seed = require_counts(n, batch, 2, whole=False), require_seed(seed)
     made_with, start = results.provenance(), time.perf_counter()
     denoiser = Denoiser(weights, cache=cache)
@@ -552,14 +559,23 @@ def record_bound(
     x0, labels = denoiser.held_out_pictures(n, seed)
     results.writable(out)
     summary = denoiser.described() | {"n": n, "seed": seed}
-    batches = list(zip(x0.split(batch), labels.split(batch)))
+    name = f"elbo-{denoiser.name}"
+    made_of, parts = {**summary, "batch": batch}, Path(out) / f"{name}.parts"
     for variance in ("small", "large"):
-        options = {"generator": seeded(seed), "variance": variance, "levels": 256}  # the same noise
-        terms = []
-        for x, y in tqdm(batches, unit=" batches", desc=variance):
+        generator, terms = seeded(seed), []  # the same noise for both
+
+        def terms_of(x, y, generator=generator, variance=variance):
             eps_model = clipped(denoiser.model.for_labels(y), schedule)
-            terms.append(elbo_terms(eps_model, schedule, x, **options))
-        terms = torch.cat(terms)
+            options = {"generator": generator, "variance": variance, "levels": 256}
+            terms = elbo_terms(eps_model, schedule, x, **options).tolist()
+            return {"terms": terms, "generator": generator.get_state().tolist()}
+
+        batches = zip(x0.split(batch), labels.split(batch))
+        for i, part in enumerate(tqdm(list(batches), unit=" batches", desc=variance)):
+            found = results.kept(f"{variance}-{i}", made_of, partial(terms_of, *part), folder=parts)
+            generator.set_state(torch.tensor(found["generator"], dtype=torch.uint8))
+            terms += found["terms"]
+        terms = torch.tensor(terms, dtype=torch.float64)
         totals = terms.sum(1)
         summary[variance] = {
             "bits_per_value": totals.mean().item(),
@@ -568,7 +584,9 @@ def record_bound(
             "pictures": totals.tolist(),
         }
     summary["seconds"] = time.perf_counter() - start
-    return results.record(f"elbo-{denoiser.name}", summary, made_with=made_with, folder=out)
+    path = results.record(name, summary, made_with=made_with, folder=out)
+    shutil.rmtree(parts)
+    return path
 
 
 YARDSTICK_TIMES = (1, 3, 10, 30, 60, 100, 200, 300, 400, 700)
@@ -773,6 +791,7 @@ def record_copies(
     early = {"proposals": proposals, "stop_at": stop_at}
     require_choice("sampler", sampler, SAMPLERS)
     recipe = denoiser.recipe(sampler, steps=steps, **early, batch=batch, seed=seed)
+    denoiser.require_other_groups()
     for folder in (out, pictures):
         results.writable(folder)
     samples, _ = denoiser.pictures(recipe, n, pictures)

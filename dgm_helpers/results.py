@@ -84,6 +84,21 @@ def record(name, values, *, made_with, folder=FOLDER):
     return path
 
 
+def kept(name, made_of, compute, *, folder):
+    """What ``compute()`` returns, JSON-able, kept in ``folder/name.json``: a killed evaluation continues with it.
+
+    Computed anew where the file is missing or was made of anything but the dictionary ``made_of``.
+    """
+    path = _path(name, folder)
+    before = load(name, folder) if path.exists() else {}
+    if before.get("made_of") == made_of:
+        return before["found"]
+    found = compute()
+    with whole_file(path) as file:
+        file.write(json.dumps({"made_of": made_of, "found": found}).encode())
+    return found
+
+
 def load(name, folder=FOLDER):
     """Read the record ``name`` of a folder; ValueError, with the known names, if there is none."""
     path = _path(name, folder)

@@ -5,8 +5,10 @@ the learned one. Wrong dtype, shape, range or NaN raises TypeError or ValueError
 """
 
 import math
+import shutil
 import time
 from functools import partial
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -121,33 +123,21 @@ def record_scores(*, number=810_100_007, n=1000, seed=0, out=results.FOLDER):
     A row holds the relative squared error of the score over the perturbed data, the mean of that over the levels if
     annealed; the share of the light mode and the variances of the heavy and the light one; and the energy distances
     to n exact draws of the data and of the perturbed data. A floor is the 95% quantile of that distance between exact
-    draws. Returns the path.
+    draws. Until the record is whole, the rows of each network are kept beside it, so a killed run continues. Returns
+    the path.
     """
     mixture = GaussianMixture.from_student_number(number)
     n, seed = require_int("n", n, 100, 100_000), require_int("seed", seed, 0, 2**32 - 1)
     made_with, start = results.provenance(), time.perf_counter()
     results.writable(out)
     points = mixture.sample(5000, generator=seeded(seed))[:4000]
-    rows = []
+    made_of = {"number": number, "n": n, "seed": seed, "steps": STEPS, "step_ratio": STEP_RATIO}
+    parts, rows = Path(out) / "scores-mixture.parts", []
     for i in tqdm(range(NETWORKS), unit=" networks of each kind"):
         of = {"network": i, "seed": 10**6 * (seed + 1) + 100 * i}  # seeds of chains and of targets
-        for sigma in LEVELS:
-            _, average = train_score(points, sigma, seed=seed + i)
-            scores = {"learned": _as_score(average)}
-            if i == 0:
-                scores |= {"exact": mixture.score}
-                rows += [
-                    _walk(mixture, n, *score, sigma, **of, noise=False) for score in scores.items()
-                ]
-            rows += [_walk(mixture, n, *score, sigma, **of) for score in scores.items()]
-        for last_level, count in LADDERS:
-            sigmas = ladder(last_level, count)
-            nets = train_score(points, sigmas, epochs=188, seed=seed + i)
-            last, average = map(_as_score, nets)
-            scores = {"learned, last weights": last, "learned": average}
-            if i == 0:
-                scores |= {"exact": mixture.score}
-            rows += [_anneal(mixture, n, *score, sigmas, **of) for score in scores.items()]
+        for level in (*LEVELS, *LADDERS):
+            walks = partial(_walks_of, mixture, n, points, level, training_seed=seed + i, **of)
+            rows += results.kept(f"{level}-{i}", made_of, walks, folder=parts)
     levels = sorted({0.0, *LEVELS, *(last for last, _ in LADDERS)})
     light = int(mixture.weights.argmin())
     summary = {
@@ -163,7 +153,29 @@ def record_scores(*, number=810_100_007, n=1000, seed=0, out=results.FOLDER):
         "rows": rows,
         "seconds": time.perf_counter() - start,
     }
-    return results.record("scores-mixture", summary, made_with=made_with, folder=out)
+    path = results.record("scores-mixture", summary, made_with=made_with, folder=out)
+    shutil.rmtree(parts)
+    return path
+
+
+def _walks_of(mixture, n, points, level, *, training_seed, network, seed):
+    """The rows of a trained network, and those of the exact score beside the first one."""
+    of = {"network": network, "seed": seed}
+    exact = {"exact": mixture.score} if network == 0 else {}
+    if level in LADDERS:
+        sigmas = ladder(*level)
+        nets = train_score(points, sigmas, epochs=188, seed=training_seed)
+        last, average = map(_as_score, nets)
+        scores = {"learned, last weights": last, "learned": average} | exact
+        return [_anneal(mixture, n, *score, sigmas, **of) for score in scores.items()]
+    _, average = train_score(points, level, seed=training_seed)
+    scores = {"learned": _as_score(average)} | exact
+    noises = (False, True) if network == 0 else (True,)
+    return [
+        _walk(mixture, n, *score, level, **of, noise=noise)
+        for noise in noises
+        for score in scores.items()
+    ]
 
 
 def _as_score(network):

@@ -10,6 +10,7 @@ from PIL import Image
 from dgm_helpers import evaluation, results, sprites
 from dgm_helpers.__main__ import main
 from dgm_helpers.arguments import seeded
+from dgm_helpers.bound import elbo_terms
 from dgm_helpers.diffusion import simple_loss
 from dgm_helpers.fid import fid
 from dgm_helpers.networks import UNet
@@ -311,6 +312,31 @@ def test_a_killed_evaluation_leaves_no_record_and_continues(
         assert again[key] == whole[key]
 
 
+def test_a_killed_bound_continues(tmp_path, weights, monkeypatch):
+    def run(name):
+        options = ["--weights", weights, "--n", "6", "--batch", "2", "--out", str(tmp_path / name)]
+        main(["evaluate", "bound", *options])
+        return results.load("elbo-net", tmp_path / name)
+
+    whole, calls = run("whole"), []
+
+    def count(*arguments, **options):
+        if len(calls) == 4:  # in the second variance
+            raise KeyboardInterrupt
+        calls.append(options["variance"])
+        return elbo_terms(*arguments, **options)
+
+    monkeypatch.setattr(evaluation, "elbo_terms", count)
+    with pytest.raises(SystemExit) as exit:
+        run("killed")
+    assert exit.value.code == 130 and results.names(folder=tmp_path / "killed") == []
+    calls.clear()
+    again = run("killed")
+    assert calls == ["large", "large"]
+    assert all(again[variance] == whole[variance] for variance in ("small", "large"))
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["elbo-net.json"]
+
+
 def test_real_pictures_share_no_group_with_training(tmp_path, weights, monkeypatch):
     """Of a set that is not drawn afresh the held-out pictures are the real ones, and they must be of other groups."""
     data = sprites.load_sprites()
@@ -329,7 +355,8 @@ def test_real_pictures_share_no_group_with_training(tmp_path, weights, monkeypat
     at_random = info | {"settings": {**info["settings"], "split": "random"}}
     save_pretrained(tmp_path / "random.safetensors", network, at_random)
     export = ["evaluate", "export", "--n", "100", "--out", str(tmp_path / "sets")]
-    for command in (fid, export):
+    copies = ["evaluate", "copies", "--n", "100", "--out", str(tmp_path / "out")]
+    for command in (fid, export, copies):
         with pytest.raises(SystemExit, match="^error: --weights must be trained on a split that "):
             main([*command, "--weights", str(tmp_path / "random.safetensors")])
     assert sorted(path.name for path in tmp_path.iterdir()) == [

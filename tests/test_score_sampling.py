@@ -85,20 +85,34 @@ def test_the_command_refuses_before_any_work(option, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_records_every_sampler(tmp_path, monkeypatch):
+def test_the_command_records_every_sampler_and_continues_when_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(score_sampling, "LEVELS", (3.0,))
     monkeypatch.setattr(score_sampling, "LADDERS", ((1.0, 5),))
     monkeypatch.setattr(score_sampling, "STEPS", 50)
     monkeypatch.setattr(score_sampling, "NETWORKS", 2)
     monkeypatch.setattr(score_sampling, "PAIRS", 5)
-    train = score_sampling.train_score
-    monkeypatch.setattr(
-        score_sampling,
-        "train_score",
-        lambda *data, epochs=1, **more: train(*data, epochs=1, **more),
-    )
-    main(["evaluate", "scores", "--number", "5", "--n", "100", "--out", str(tmp_path)])
-    record = results.load("scores-mixture", tmp_path)
+    train, trained, most = score_sampling.train_score, [], 4
+
+    def short(points, level, *, seed, **_):
+        if len(trained) == most:
+            raise KeyboardInterrupt
+        trained.append(seed)
+        return train(points, level, epochs=1, seed=seed)
+
+    def run(name):
+        folder = tmp_path / name
+        main(["evaluate", "scores", "--number", "5", "--n", "100", "--out", str(folder)])
+        return results.load("scores-mixture", folder)
+
+    monkeypatch.setattr(score_sampling, "train_score", short)
+    record, most = run("whole"), 3
+    trained.clear()
+    with pytest.raises(SystemExit) as exit:
+        run("killed")
+    assert exit.value.code == 130 and results.names(folder=tmp_path / "killed") == []
+    trained.clear()
+    assert run("killed")["rows"] == record["rows"] and trained == [1]
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["scores-mixture.json"]
     rows = [(row["chain"], row["score"], row["network"]) for row in record["rows"]]
     nets = [("learned", 0), ("exact", 0), ("learned", 1)]
     last = [("annealed", "learned, last weights", i) for i in (0, 1)]
