@@ -49,8 +49,8 @@ def gradient_ascent(score, x, *, step_size, steps, trajectory=False):
     r"""Climb to a mode: :math:`x\leftarrow x+\frac\alpha2 s(x)`, Langevin dynamics without its noise.
 
     Book equation :eq:`eq-gradient-ascent`. The factor ½ keeps one :math:`\alpha` comparable with :func:`langevin`; it
-    is plain gradient ascent on :math:`\log p` with rate :math:`\alpha/2`. On a Gaussian of variance :math:`s^2` each
-    step multiplies the distance to the mean by :math:`1-\alpha/(2s^2)`.
+    is plain gradient ascent on :math:`\log p` with rate :math:`\alpha/2`. On a Gaussian of variance v each step
+    multiplies the distance to the mean by :math:`1-\alpha/(2v)`.
 
     Parameters
     ----------
@@ -84,8 +84,8 @@ def langevin(score, x, *, step_size, steps, generator, trajectory=False):
     z.
 
     Song & Ermon 2019, equation 4; book equation :eq:`eq-langevin`. As :math:`\alpha\to0` the chain keeps p; at a finite
-    step it keeps another density: for :math:`\mathcal N(0,s^2)` that with variance :math:`s^2/(1-\alpha/(4s^2))`, and
-    none if :math:`\alpha\ge4s^2` (book equation :eq:`eq-langevin-variance`).
+    step it keeps another density: for :math:`\mathcal N(0,v)` that with variance :math:`v/(1-\alpha/(4v))`, and none
+    if :math:`\alpha\ge4v` (book equation :eq:`eq-langevin-variance`).
 
     ``generator`` (torch.Generator) is the source of z, one draw per step. Other parameters, result and errors as in
     :func:`gradient_ascent`.

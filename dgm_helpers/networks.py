@@ -182,7 +182,7 @@ class ScoreMLP(nn.Module):
 
     Its activation (SiLU) is smooth, so that the losses that differentiate the score in x can train it. The
     conditional network reads :math:`\log\sigma` beside x and divides its answer by :math:`\sigma`, since the
-    score of a density with noise of that level is about :math:`1/\sigma` large (Song & Ermon 2019, section 4.2).
+    score of a density with noise of that level is about :math:`1/\sigma` large (Song & Ermon 2020, technique 3).
 
     Parameters
     ----------
