@@ -404,6 +404,7 @@ def test_evaluate_records_the_bound_on_held_out_pictures(tmp_path, capsys, monke
         ("plain-generated", 500),
         ("fourier-generated", 500),
         ("correction-generated", 500),
+        ("faded-generated", 500),
         ("weighting-simple", 40),
         ("weighting-elbo", 40),
     ],

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -466,7 +467,13 @@ def test_the_cheapest_row_that_is_as_good():
             results.fewest_evaluations(wrong, target, floor)
 
 
-NETWORKS = ("sprites", "correction", "fourier", "plain")  # of the generated set, from the best on
+NETWORKS = (
+    "sprites",
+    "correction",
+    "faded",
+    "fourier",
+    "plain",
+)  # of the generated set, from the best on
 
 
 @pytest.mark.parametrize("row", ["ddim-50", "ddpm-100"])
@@ -479,8 +486,20 @@ def test_the_better_a_network_knows_the_colours_the_more_pixels_have_one(row):
         assert set(compare_rows(head, {**found, "row": "other"}, floor).values()) == {None}
 
 
+def test_by_kid_the_networks_that_know_the_palette_are_ahead_of_the_waves():
+    least = NormalDist().inv_cdf(1 - 0.05 / 2 / 1000)  # one of a thousand comparisons
+    rows = {name: load_row("ddim-50", 2000, f"{name}-generated") for name in NETWORKS[1:]}
+    rows["sprites"] = load_row("ddim-50", 2000)
+    found = {name: row["features"]["imagenet"] for name, row in rows.items()}
+    waves = found["fourier"]
+    for name in ("sprites", "correction", "faded"):
+        other = found[name]
+        joint = math.hypot(waves["kid_standard_error"], other["kid_standard_error"])
+        assert waves["kid"] - other["kid"] > least * joint
+
+
 def test_the_head_is_ahead_of_other_ways_to_the_colours():
-    """What chapter 4 says of the networks with waves and with a correction."""
+    """What chapter 4 says of the networks with waves and with a correction, faded or not."""
     last = [
         results.load(f"train-{name}-generated")["history"][-1]["ema_held_out_loss"]
         for name in NETWORKS
@@ -502,6 +521,9 @@ def test_the_head_is_ahead_of_other_ways_to_the_colours():
             assert loss["correction"] < min(loss["table"], loss["fourier"])
         else:
             assert abs(loss["correction"] / loss["table"] - 1) < 0.4
+        assert loss["faded"] > loss["correction"]
+        if t >= 60:
+            assert abs(loss["faded"] / loss["fourier"] - 1) < 0.03
         if t >= 200:
             assert abs(loss["correction"] / loss["sprites"] - 1) < 0.05
         else:
