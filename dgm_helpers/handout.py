@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LABS = ROOT / "notebooks"
 FOR_STUDENTS = ("README.md", "00_start_here.ipynb", "requirements.txt")
-COMPARED = {f"{name}-generated" for name in ("correction", "faded", "fourier")}  # on one page
+# networks of the page of results alone
+COMPARED = {f"{name}-generated" for name in ("correction", "faded", "fourier")}
 NOT_LOADED = {"classifier-dawnlike", "distinct-100", "distinct-3576", *COMPARED}  # by no lab
 BOOK_ONLY = {
     "answer",

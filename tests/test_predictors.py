@@ -283,3 +283,8 @@ def test_the_numbers_of_the_section_on_the_head():
         assert [chance[0].item(), mean.item(), noise.item()] == pytest.approx(
             [p, x0, eps], abs=5e-3
         )
+
+
+def test_what_fading_leaves_of_the_estimate_is_what_chapter_4_says():
+    left = FourierUNet((8, 8, 8), n_colors=1, faded=True).left[:, 2]
+    assert [round(left[t].item(), 2) for t in (10, 30, 60)] == [0.86, 0.40, 0.04]
